@@ -1,0 +1,170 @@
+//! What a response's head says about coming back.
+
+use crate::http::Headers;
+
+/// Hints of a response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// When to come back, in milliseconds from now.
+    pub after_ms: Option<u64>,
+    /// What `x-should-retry` says.
+    pub retryable: Option<bool>,
+}
+
+/// Reads `retry-after-ms`, else `retry-after` (seconds or an HTTP date), and `x-should-retry`.
+///
+/// A guest has no clock: a date is counted from the response's own `date`, and says nothing where there is none.
+pub fn hints(headers: &Headers) -> Hints {
+    let milliseconds = headers.get("retry-after-ms").and_then(|value| after(value, 1.0));
+    let after_ms = milliseconds.or_else(|| {
+        let value = headers.get("retry-after")?;
+        after(value, 1000.0).or_else(|| {
+            let now = http_date(headers.get("date")?)?;
+            u64::try_from(http_date(value)?.saturating_sub(now).max(0)).ok()?.checked_mul(1000)
+        })
+    });
+    let retryable = headers.get("x-should-retry").and_then(|value| match value.to_ascii_lowercase().as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    });
+    Hints { after_ms, retryable }
+}
+
+/// A duration such as Gemini's `34.4s` or OpenAI's `6m0s` and `12ms`, in milliseconds.
+pub fn duration_ms(text: &str) -> Option<u64> {
+    let mut total = 0_u64;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after_number) = rest.split_at(digits);
+        let unit_end = after_number.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after_number.len());
+        let (unit, next) = after_number.split_at(unit_end);
+        let factor = match unit {
+            "ms" => 1.0,
+            "s" => 1000.0,
+            "m" => 60_000.0,
+            "h" => 3_600_000.0,
+            _ => return None,
+        };
+        total = total.checked_add(after(number, factor)?)?;
+        rest = next;
+    }
+    Some(total)
+}
+
+/// A decimal number times `factor`, rounded up. Not a sign, not `inf`, not more than 100 years.
+fn after(text: &str, factor: f64) -> Option<u64> {
+    const CENTURY_MS: f64 = 3.2e12;
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    let value = text.parse::<f64>().ok()? * factor;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in range by the test before it
+    (0.0..CENTURY_MS).contains(&value).then_some(value.ceil() as u64)
+}
+
+/// Seconds since 1970 of an HTTP date (RFC 9110, 5.6.7), in each of its three forms.
+fn http_date(text: &str) -> Option<i64> {
+    // IMF-fixdate `Sun, 06 Nov 1994 08:49:37 GMT`; RFC 850 `Sunday, 06-Nov-94 08:49:37 GMT`; asctime `Sun Nov  6 08:49:37 1994`.
+    let mut words = text.split([' ', '-', ',']).filter(|word| !word.is_empty());
+    let _weekday = words.next()?;
+    let first = words.next()?;
+    let (day, month, year, time) = if first.starts_with(|c: char| c.is_ascii_digit()) {
+        let (month, year, time) = (words.next()?, words.next()?, words.next()?);
+        (words.next() == Some("GMT")).then_some((first, month, year, time))?
+    } else {
+        let (day, time, year) = (words.next()?, words.next()?, words.next()?);
+        (day, first, year, time)
+    };
+    if words.next().is_some() {
+        return None;
+    }
+    let month = 1 + i64::try_from(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"].iter().position(|name| *name == month)?).ok()?;
+    let year = match (year.len(), number(year, 9999)?) {
+        (2, year) if year < 70 => 2000 + year,
+        (2, year) => 1900 + year,
+        (4, year) => year,
+        _ => return None,
+    };
+    let day = number(day, 31).filter(|day| *day > 0)?;
+    let mut clock = time.split(':');
+    let (hour, minute, second) = (number(clock.next()?, 23)?, number(clock.next()?, 59)?, number(clock.next()?, 60)?);
+    if clock.next().is_some() {
+        return None;
+    }
+    Some(days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+fn number(text: &str, max: i64) -> Option<i64> {
+    (text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?.filter(|number| *number <= max)
+}
+
+/// Days since 1970-01-01 in the proleptic Gregorian calendar (Howard Hinnant's `days_from_civil`), for years from 0.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hints_of(fields: &[(&str, &str)]) -> Hints {
+        hints(&fields.iter().copied().collect())
+    }
+
+    #[test]
+    fn milliseconds_win_over_seconds() {
+        assert_eq!(hints_of(&[("retry-after", "7"), ("Retry-After-Ms", "1500.2")]).after_ms, Some(1501));
+        assert_eq!(hints_of(&[("retry-after", "7"), ("retry-after-ms", "soon")]).after_ms, Some(7000));
+        assert_eq!(hints_of(&[("retry-after", " 0.5 ")]).after_ms, Some(500));
+    }
+
+    #[test]
+    fn a_date_counts_from_the_date_of_the_response() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(hints_of(&[date, ("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT")]).after_ms, Some(30_000));
+        assert_eq!(hints_of(&[date, ("retry-after", "Sunday, 06-Nov-94 08:50:07 GMT")]).after_ms, Some(30_000));
+        assert_eq!(hints_of(&[date, ("retry-after", "Sun Nov  6 08:50:07 1994")]).after_ms, Some(30_000));
+        assert_eq!(hints_of(&[date, ("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")]).after_ms, Some(0));
+        assert_eq!(hints_of(&[("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT")]).after_ms, None);
+    }
+
+    #[test]
+    fn what_is_not_a_time_says_nothing() {
+        for nonsense in ["", "-1", "1e9", "inf", "NaN", "99999999999999999999", "Sun, 06 Nov", "Sun, 99 Nov 1994 08:50:07 GMT", "Sun, 06 Nov 1994 08:50 GMT"] {
+            assert_eq!(hints_of(&[("date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("retry-after", nonsense)]).after_ms, None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn the_provider_may_say_whether_to_try_again() {
+        assert_eq!(hints_of(&[("x-should-retry", "false")]).retryable, Some(false));
+        assert_eq!(hints_of(&[("x-should-retry", "TRUE")]).retryable, Some(true));
+        assert_eq!(hints_of(&[("x-should-retry", "maybe")]).retryable, None);
+    }
+
+    #[test]
+    fn http_dates_are_seconds_since_1970() {
+        assert_eq!(http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(http_date("Tue, 29 Feb 2000 12:00:00 GMT"), Some(951_825_600));
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration_ms("34.4s"), Some(34_400));
+        assert_eq!(duration_ms("6m0s"), Some(360_000));
+        assert_eq!(duration_ms("12ms"), Some(12));
+        assert_eq!(duration_ms("12"), None);
+        assert_eq!(duration_ms(""), None);
+        assert_eq!(duration_ms("s"), None);
+    }
+}
