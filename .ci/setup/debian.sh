@@ -48,27 +48,10 @@ debian_unpack() {
             "Dir::State::status \"$box/status\";" "Dir::Cache \"$box/cache\";" 'Acquire::Languages "none";' \
             "APT::Sandbox::User \"$(id -un)\";"
     } >"$box/apt.conf"
-    if ! debian_apt "$box" update; then
-        debian_newer_keyring "$box"
-        debian_apt "$box" update || die "apt could not read the archive of Debian '$suite'" "is Debian's archive reachable from here?"
-    fi
+    debian_apt "$box" update ||
+        die "apt could not read the archive of Debian '$suite'" "is Debian's archive reachable from here?" \
+            "where a key is missing: a newer debian-archive-keyring has it"
     debian_apt "$box" download "$@" || die "apt could not download from Debian '$suite'" "run this step again"
     for package in "$box/packages"/*.deb; do dpkg-deb -x "$package" "$dest"; done
     rm -rf "$box"
-}
-
-# debian_newer_keyring BOX: an old system may lack the newer release's keys; its own archive, which it can verify,
-# has a keyring package that has them.
-debian_newer_keyring() {
-    local box=$1 own=$1/own
-    say "this system's keyring lacks the newer release's keys: getting Debian's current keyring"
-    mkdir -p "$own/lists/partial" "$own/cache/archives/partial" "$own/packages" "$own/keyring"
-    : >"$own/status"
-    debian_sources "$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)" >"$own/sources.list"
-    sed "s|$box/|$own/|g; s|\"$box\"|\"$own\"|" "$box/apt.conf" >"$own/apt.conf"
-    { debian_apt "$own" update && debian_apt "$own" download debian-archive-keyring; } ||
-        die "Debian's archive could not be read" "is it reachable from here?"
-    dpkg-deb -x "$own/packages"/*.deb "$own/keyring"
-    printf 'Dir::Etc::trusted "%s";\nDir::Etc::trustedparts "/dev/null";\n' \
-        "$own/keyring/usr/share/keyrings/debian-archive-keyring.gpg" >>"$box/apt.conf"
 }

@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 set -euo pipefail
 export LC_ALL=C
+# A jobserver of make's is closed to these scripts; Rust would complain about it.
+unset MAKEFLAGS MFLAGS
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 HOST_DIR=$ROOT/target/host
