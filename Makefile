@@ -59,7 +59,7 @@ help:
 	make test        every test: guests natively, then the host's crates against a throw-away server
 	make bench       figures and ratios of the budgets, release build
 	make install     release build, installed into a server: make install PG_CONFIG=/path/to/pg_config
-	make components  only the built-in providers, as target/components/NAME.wasm and NAME.cwasm
+	make components  only the built-in providers, as target/components/NAME.wasm, .cwasm and .json
 	make setup       only what a build needs, under target/host: PostgreSQL, libclang, a rustc for WebAssembly
 	make lint        rustfmt, clippy and shellcheck, warnings refused
 	make clean       removes what was built;  make distclean  also what was downloaded
