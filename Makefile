@@ -3,7 +3,8 @@
 #
 #   PG_CONFIG=/path/to/pg_config  the server to build for, 14 to 18 (else PostgreSQL 18, brought into target/host)
 #   PG_MATRIX="16 15"             further servers for `make test`, after the first: a version that target/host has,
-#                                 or the path of a pg_config
+#                                 or the path of a pg_config; they run what needs a server, TESTS="--test '*'"
+#   TESTS="--test sql NAME"       what `make test-host` hands to cargo test
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,6 +14,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PG_MATRIX ?=
+TESTS ?=
 export PG_CONFIG DESTDIR
 
 # CI must build what is committed; a developer may be changing dependencies.
@@ -88,7 +90,7 @@ test: test-guests test-host
 			*/*) pg_config=$$server ;;
 			*) pg_config=$$PWD/target/host/postgres-$$server/bin/pg_config ;;
 		esac
-		$(MAKE) test-host PG_CONFIG="$$pg_config"
+		$(MAKE) test-host PG_CONFIG="$$pg_config" TESTS="--test '*'"
 	done
 
 test-guests: setup
@@ -100,7 +102,7 @@ test-host: setup
 	@$(call build,dev)
 	$(call stage)
 	step "Tests of the host's crates, and of the extension in PostgreSQL $$PG_MAJOR"
-	"$$CARGO" test $(LOCKED) --workspace --exclude pg_llm
+	"$$CARGO" test $(LOCKED) --workspace --exclude pg_llm $(TESTS)
 
 bench: setup
 	@$(call build,release)
