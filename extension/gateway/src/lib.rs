@@ -1,0 +1,23 @@
+//! LLM policy: what a model's configuration and a call's options mean, how a provider is called and called again, and what comes of it.
+//!
+//! Knows nothing of Postgres, and of WebAssembly only that a [`pg_llm_sandbox::Provider`] can be called. The way of one chat:
+//! [`ChatOptions`] over the defaults of a [`ModelSpec`] make a request; [`chat`] sends it along a [`Route`] and tries again where that is right
+//! ([`retry`]); the answer becomes a [`ChatOutcome`], or a [`CallError`] with words for its caller.
+
+mod chat;
+mod confidence;
+mod error;
+mod members;
+mod messages;
+mod options;
+mod outcome;
+pub mod retry;
+mod route;
+mod spec;
+
+pub use chat::chat;
+pub use error::{CallError, ConfigError, ConfigErrorKind, ErrorKind};
+pub use options::{ChatOptions, OnError};
+pub use outcome::ChatOutcome;
+pub use route::Route;
+pub use spec::{ModelSpec, ParsedConfig};

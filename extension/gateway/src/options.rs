@@ -1,0 +1,329 @@
+//! Options of a call: `options jsonb`, and the same keys as defaults in a model's configuration.
+
+use std::time::Duration;
+
+use pg_llm_sandbox::types::{JsonSchemaFormat, Message, Reasoning, ResponseFormat, Sampling, Tool, ToolChoice};
+use serde_json::{Map, Value};
+
+use crate::error::ConfigError;
+use crate::members::Members;
+use crate::messages;
+
+/// What to do when the call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// Raise.
+    Error,
+    /// Return NULL.
+    Null,
+    /// Return the error as an object.
+    Object,
+}
+
+/// Options, checked. What is absent is left to the next lower layer: call, model, setting, provider.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChatOptions {
+    /// Instructions, sent first.
+    pub system: Option<String>,
+    /// A conversation that comes before the prompt.
+    pub messages: Vec<Message>,
+    /// Images that go with the prompt.
+    pub images: Vec<pg_llm_sandbox::types::Media>,
+    /// What is set of the sampling parameters.
+    pub sampling: SamplingOptions,
+    /// Tools that the model may ask for.
+    pub tools: Option<Vec<Tool>>,
+    /// Whether it must.
+    pub tool_choice: Option<ToolChoice>,
+    /// The answer's form.
+    pub response_format: Option<ResponseFormat>,
+    /// How much the model may think.
+    pub reasoning: Option<Reasoning>,
+    /// Merged over the request's body.
+    pub extra_body: Option<Map<String, Value>>,
+    /// Time for everything, retries included.
+    pub timeout: Option<Duration>,
+    /// Calls of the provider at most.
+    pub max_attempts: Option<u32>,
+    /// What a failure becomes.
+    pub on_error: Option<OnError>,
+}
+
+/// [`Sampling`] with absence for lists too.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct SamplingOptions {
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+    pub top_k: Option<u32>,
+    pub max_tokens: Option<u32>,
+    pub stop: Option<Vec<String>>,
+    pub seed: Option<i64>,
+    pub presence_penalty: Option<f64>,
+    pub frequency_penalty: Option<f64>,
+    pub logprobs: Option<u32>,
+}
+
+/// Options that may also stand in a model's configuration, as its defaults.
+pub(crate) const DEFAULTABLE: [&str; 19] = [
+    "system",
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "stop",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "logprobs",
+    "response_format",
+    "reasoning_effort",
+    "reasoning_tokens",
+    "tools",
+    "tool_choice",
+    "extra_body",
+    "timeout_ms",
+    "max_attempts",
+    "on_error",
+];
+
+const PER_CALL: [&str; 2] = ["messages", "images"];
+
+/// Options of the design that no code reads yet.
+const LATER: [&str; 8] =
+    ["cache", "max_concurrency", "filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance", "strategy"];
+
+/// Most that `max_attempts` may be.
+pub(crate) const MAX_ATTEMPTS: u32 = 10;
+
+impl ChatOptions {
+    /// Reads `options jsonb`.
+    pub fn parse(options: &Value) -> Result<Self, ConfigError> {
+        let members = Members::of("option", options)?;
+        members.check_names(DEFAULTABLE.into_iter().chain(PER_CALL), &LATER)?;
+        Self::read(&members)
+    }
+
+    pub(crate) fn read(m: &Members<'_>) -> Result<Self, ConfigError> {
+        let finite = |range: std::ops::RangeInclusive<f64>| move |v: &f64| range.contains(v);
+        Ok(Self {
+            system: m.get("system", "a string")?,
+            messages: m.raw("messages").map(messages::parse).transpose()?.unwrap_or_default(),
+            images: m.raw("images").map(messages::parse_images).transpose()?.unwrap_or_default(),
+            sampling: SamplingOptions {
+                temperature: m.get_if("temperature", "a number from 0 to 2", finite(0.0..=2.0))?,
+                top_p: m.get_if("top_p", "a number above 0, at most 1", |v: &f64| *v > 0.0 && *v <= 1.0)?,
+                top_k: m.get_if("top_k", "a positive integer", |v| *v > 0)?,
+                max_tokens: m.get_if("max_tokens", "a positive integer", |v| *v > 0)?,
+                stop: stop(m)?,
+                seed: m.get("seed", "an integer")?,
+                presence_penalty: m.get_if("presence_penalty", "a number from -2 to 2", finite(-2.0..=2.0))?,
+                frequency_penalty: m.get_if("frequency_penalty", "a number from -2 to 2", finite(-2.0..=2.0))?,
+                logprobs: logprobs(m)?,
+            },
+            tools: m.raw("tools").map(tools).transpose()?,
+            tool_choice: m.raw("tool_choice").map(tool_choice).transpose()?,
+            response_format: m.raw("response_format").map(response_format).transpose()?,
+            reasoning: reasoning(m)?,
+            extra_body: m.get("extra_body", "an object")?,
+            timeout: m.get_if("timeout_ms", "a positive number of milliseconds", |v: &u64| *v > 0)?.map(Duration::from_millis),
+            max_attempts: m.get_if("max_attempts", &format!("an integer from 1 to {MAX_ATTEMPTS}"), |v| (1..=MAX_ATTEMPTS).contains(v))?,
+            on_error: m.get::<String>("on_error", ON_ERROR)?.map(|v| OnError::parse(&v)).transpose()?,
+        })
+    }
+
+    /// These options over `defaults`.
+    #[must_use]
+    pub fn over(self, defaults: &Self) -> Self {
+        let (s, d) = (self.sampling, &defaults.sampling);
+        Self {
+            system: self.system.or_else(|| defaults.system.clone()),
+            messages: self.messages,
+            images: self.images,
+            sampling: SamplingOptions {
+                temperature: s.temperature.or(d.temperature),
+                top_p: s.top_p.or(d.top_p),
+                top_k: s.top_k.or(d.top_k),
+                max_tokens: s.max_tokens.or(d.max_tokens),
+                stop: s.stop.or_else(|| d.stop.clone()),
+                seed: s.seed.or(d.seed),
+                presence_penalty: s.presence_penalty.or(d.presence_penalty),
+                frequency_penalty: s.frequency_penalty.or(d.frequency_penalty),
+                logprobs: s.logprobs.or(d.logprobs),
+            },
+            tools: self.tools.or_else(|| defaults.tools.clone()),
+            tool_choice: self.tool_choice.or_else(|| defaults.tool_choice.clone()),
+            response_format: self.response_format.or_else(|| defaults.response_format.clone()),
+            reasoning: self.reasoning.or_else(|| defaults.reasoning.clone()),
+            extra_body: match (self.extra_body, &defaults.extra_body) {
+                (Some(own), Some(theirs)) => Some(theirs.clone().into_iter().chain(own).collect()),
+                (own, theirs) => own.or_else(|| theirs.clone()),
+            },
+            timeout: self.timeout.or(defaults.timeout),
+            max_attempts: self.max_attempts.or(defaults.max_attempts),
+            on_error: self.on_error.or(defaults.on_error),
+        }
+    }
+}
+
+impl SamplingOptions {
+    pub(crate) fn to_wire(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            max_tokens: self.max_tokens,
+            stop: self.stop.clone().unwrap_or_default(),
+            seed: self.seed,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            logprobs: self.logprobs,
+        }
+    }
+}
+
+const ON_ERROR: &str = "\"error\", \"null\" or \"object\"";
+
+impl OnError {
+    /// Reads the option's or the setting's word.
+    pub fn parse(word: &str) -> Result<Self, ConfigError> {
+        match word {
+            "error" => Ok(Self::Error),
+            "null" => Ok(Self::Null),
+            "object" => Ok(Self::Object),
+            other => Err(ConfigError::invalid(format!("option \"on_error\" must be {ON_ERROR}, not \"{}\"", crate::error::clip(other, 50)), None)),
+        }
+    }
+}
+
+fn stop(m: &Members<'_>) -> Result<Option<Vec<String>>, ConfigError> {
+    match m.raw("stop") {
+        Some(Value::String(one)) => Ok(Some(vec![one.clone()])),
+        _ => m.get("stop", "a string or an array of strings"),
+    }
+}
+
+fn logprobs(m: &Members<'_>) -> Result<Option<u32>, ConfigError> {
+    match m.raw("logprobs") {
+        Some(Value::Bool(false)) => Ok(None),
+        Some(Value::Bool(true)) => Ok(Some(0)),
+        _ => m.get_if("logprobs", "true, or how many alternatives a token is to have (0 to 20)", |v| *v <= 20),
+    }
+}
+
+fn reasoning(m: &Members<'_>) -> Result<Option<Reasoning>, ConfigError> {
+    let effort = m.get("reasoning_effort", "a string such as \"low\"")?;
+    let budget_tokens = m.get("reasoning_tokens", "a number of tokens")?;
+    Ok((effort.is_some() || budget_tokens.is_some()).then_some(Reasoning { effort, budget_tokens }))
+}
+
+/// OpenAI's form, `{"type": "function", "function": {...}}`, or the inner object alone.
+fn tools(value: &Value) -> Result<Vec<Tool>, ConfigError> {
+    let wrong = || {
+        ConfigError::invalid(
+            "option \"tools\" must be an array of objects with name, description and parameters",
+            Some("[{\"name\": \"weather\", \"description\": \"...\", \"parameters\": {\"type\": \"object\", \"properties\": {...}}}]".to_owned()),
+        )
+    };
+    value
+        .as_array()
+        .ok_or_else(wrong)?
+        .iter()
+        .map(|tool| {
+            let tool = tool.get("function").unwrap_or(tool);
+            let parameters = match tool.get("parameters") {
+                None | Some(Value::Null) => Some("{\"type\":\"object\",\"properties\":{}}".to_owned()),
+                Some(object @ Value::Object(_)) => Some(object.to_string()),
+                Some(_) => None,
+            };
+            Some(Tool {
+                name: tool.get("name")?.as_str().filter(|n| !n.is_empty())?.to_owned(),
+                description: tool.get("description").and_then(Value::as_str).map(str::to_owned),
+                parameters: parameters?,
+                strict: tool.get("strict").and_then(Value::as_bool),
+            })
+        })
+        .collect::<Option<_>>()
+        .ok_or_else(wrong)
+}
+
+fn tool_choice(value: &Value) -> Result<ToolChoice, ConfigError> {
+    let named = |v: &Value| v.get("function").unwrap_or(v).get("name").and_then(Value::as_str).map(str::to_owned);
+    match value.as_str() {
+        Some("auto") => Ok(ToolChoice::Auto),
+        Some("none") => Ok(ToolChoice::None),
+        Some("required") => Ok(ToolChoice::Required),
+        _ => named(value).map(ToolChoice::Named).ok_or_else(|| {
+            ConfigError::invalid("option \"tool_choice\" must be \"auto\", \"none\", \"required\" or {\"name\": \"...\"}", None)
+        }),
+    }
+}
+
+/// `"text"`, `"json"`, a JSON schema, or OpenAI's `{"type": ...}` forms.
+fn response_format(value: &Value) -> Result<ResponseFormat, ConfigError> {
+    let schema = |schema: &Value, name: &str, strict: bool| {
+        schema.is_object().then(|| ResponseFormat::JsonSchema(JsonSchemaFormat { name: name.to_owned(), schema: schema.to_string(), strict }))
+    };
+    let kind = value.as_str().or_else(|| value.get("type").and_then(Value::as_str));
+    let format = match kind {
+        Some("text") => Some(ResponseFormat::Text),
+        Some("json" | "json_object") => Some(ResponseFormat::JsonObject),
+        Some("json_schema") => value.get("json_schema").and_then(|s| {
+            schema(s.get("schema")?, s.get("name").and_then(Value::as_str).unwrap_or("answer"), s.get("strict").and_then(Value::as_bool).unwrap_or(true))
+        }),
+        // A schema by itself.
+        Some("object" | "array") => schema(value, "answer", true),
+        _ => None,
+    };
+    format.ok_or_else(|| {
+        ConfigError::invalid(
+            "option \"response_format\" must be \"text\", \"json\", a JSON schema, or {\"type\": \"json_schema\", \"json_schema\": {\"name\": ..., \"schema\": {...}}}",
+            None,
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ConfigErrorKind;
+    use serde_json::json;
+
+    #[test]
+    fn an_unknown_option_is_refused_with_the_nearest_known_one() {
+        let e = ChatOptions::parse(&json!({"temprature": 1})).unwrap_err();
+        assert_eq!((e.kind, e.hint.as_deref()), (ConfigErrorKind::Invalid, Some("Perhaps you meant \"temperature\".")));
+    }
+
+    #[test]
+    fn an_option_of_a_later_version_is_refused_and_not_ignored() {
+        assert_eq!(ChatOptions::parse(&json!({"cache": true})).unwrap_err().kind, ConfigErrorKind::NotSupported);
+    }
+
+    #[test]
+    fn wrong_types_and_ranges_are_refused() {
+        for bad in [
+            json!([]), json!("x"), json!(null), json!({"temperature": "hot"}), json!({"temperature": 3}), json!({"top_p": 0}), json!({"max_tokens": -1}),
+            json!({"max_tokens": 1.5}), json!({"stop": [1]}), json!({"seed": "x"}), json!({"tools": {}}), json!({"tools": [{"name": ""}]}),
+            json!({"tool_choice": "maybe"}), json!({"response_format": 7}), json!({"timeout_ms": 0}), json!({"max_attempts": 0}), json!({"max_attempts": 11}),
+            json!({"on_error": "shrug"}), json!({"messages": "x"}), json!({"images": [7]}), json!({"extra_body": []}), json!({"system": {}}),
+            json!({"logprobs": 21}),
+        ] {
+            assert!(ChatOptions::parse(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent() {
+        assert_eq!(ChatOptions::parse(&json!({"temperature": null, "stop": null, "messages": null})).unwrap(), ChatOptions::default());
+    }
+
+    #[test]
+    fn a_calls_options_win_over_the_models() {
+        let defaults = ChatOptions::parse(&json!({"temperature": 1, "system": "a", "extra_body": {"x": 1, "y": 1}})).unwrap();
+        let merged = ChatOptions::parse(&json!({"temperature": 0, "extra_body": {"y": 2}})).unwrap().over(&defaults);
+        assert_eq!(merged.sampling.temperature, Some(0.0));
+        assert_eq!(merged.system.as_deref(), Some("a"));
+        assert_eq!(Value::Object(merged.extra_body.unwrap()), json!({"x": 1, "y": 2}));
+    }
+}

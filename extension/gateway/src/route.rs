@@ -1,0 +1,55 @@
+//! All that a call needs to know of its model.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pg_llm_sandbox::interrupt::Interrupt;
+use pg_llm_sandbox::keys::KeyRing;
+use pg_llm_sandbox::{Grant, Limits, Provider};
+
+use crate::spec::ModelSpec;
+
+/// A model, resolved: owned and free of Postgres, so that any thread may follow it.
+#[derive(Clone)]
+pub struct Route {
+    /// The model's name in SQL.
+    pub instance: String,
+    /// Its configuration.
+    pub spec: Arc<ModelSpec>,
+    /// Its provider's code.
+    pub provider: Provider,
+    /// Its keys.
+    pub keys: Arc<KeyRing>,
+    /// The administrator allows addresses that are not public.
+    pub private_ok: bool,
+    /// The server's limits; the model's are applied over them.
+    pub limits: Limits,
+    /// Time for a call where neither options nor model say one.
+    pub timeout: Duration,
+    /// Most that they may say.
+    pub timeout_ceiling: Duration,
+}
+
+impl Route {
+    pub(crate) fn grant(&self, deadline: Instant, interrupt: &Arc<dyn Interrupt>) -> Grant {
+        let own = self.spec.limits;
+        let mut limits = self.limits.clone();
+        if let Some(mb) = own.memory_mb {
+            limits.memory_bytes = limits.memory_bytes.min((mb as usize) << 20);
+        }
+        if let Some(ms) = own.cpu_ms {
+            limits.cpu = limits.cpu.min(Duration::from_millis(u64::from(ms)));
+        }
+        if let Some(bytes) = own.response_bytes {
+            limits.response_bytes = limits.response_bytes.min(bytes);
+        }
+        Grant {
+            endpoint: self.spec.endpoint.clone(),
+            private_ok: self.private_ok,
+            keys: Arc::clone(&self.keys),
+            limits,
+            deadline,
+            interrupt: Arc::clone(interrupt),
+        }
+    }
+}

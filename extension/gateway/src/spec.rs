@@ -1,0 +1,211 @@
+//! A model's configuration.
+
+use pg_llm_sandbox::egress::Endpoint;
+use pg_llm_sandbox::keys::{DEFAULT_KEY, Secret};
+use pg_llm_sandbox::report::{Description, Profile};
+use serde_json::{Map, Value};
+
+use crate::error::ConfigError;
+use crate::members::Members;
+use crate::options::{ChatOptions, DEFAULTABLE};
+
+/// A model, as its configuration and its provider's profile describe it.
+#[derive(Clone, Debug)]
+pub struct ModelSpec {
+    /// The provider's name of the model.
+    pub model_name: String,
+    /// Where it is; none for providers without a network.
+    pub endpoint: Option<Endpoint>,
+    /// Defaults of its calls.
+    pub defaults: ChatOptions,
+    /// The profile's settings, overlaid with the model's.
+    pub settings: Map<String, Value>,
+    /// Limits of its own, below the server's.
+    pub limits: ModelLimits,
+}
+
+/// What a model's configuration says of limits; each can only lower the server's setting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// MiB of guest memory.
+    pub memory_mb: Option<u32>,
+    /// Milliseconds of CPU time.
+    pub cpu_ms: Option<u32>,
+    /// Bytes of a response.
+    pub response_bytes: Option<u64>,
+}
+
+/// A configuration just read: what may be stored in clear, and what may not.
+#[derive(Debug)]
+pub struct ParsedConfig {
+    /// The model.
+    pub spec: ModelSpec,
+    /// The configuration without its secrets.
+    pub stored: Value,
+    /// The secrets that stood in it, by key name.
+    pub keys: Vec<(String, Secret)>,
+}
+
+const OWN: [&str; 3] = ["model_name", "api_endpoint", "limits"];
+/// Taken out of the configuration and encrypted.
+const SECRET: [&str; 4] = ["api_key", "keys", "access_key_id", "access_key_secret"];
+/// Keys of the design that no code reads yet.
+const LATER: [&str; 10] = [
+    "filters",
+    "fallback_instance",
+    "confidence_threshold",
+    "is_local_fallback",
+    "max_concurrency",
+    "rate_limit",
+    "budget",
+    "price",
+    "on_filter_error",
+    "embedding_dimensions",
+];
+const LIMITS: [&str; 3] = ["memory_mb", "cpu_ms", "response_bytes"];
+
+impl ModelSpec {
+    /// Reads the configuration of a model named `instance`, for a profile of the provider that `description` is of.
+    ///
+    /// # Errors
+    /// For unknown keys, wrong types, and an endpoint that is missing or cannot be one.
+    pub fn parse(instance: &str, description: &Description, profile: &Profile, config: &Value) -> Result<ParsedConfig, ConfigError> {
+        let m = Members::of("config key", config)?;
+        let schema = description.settings_schema.get("properties").and_then(Value::as_object);
+        let settings_names = schema.into_iter().flat_map(Map::keys).map(String::as_str);
+        m.check_names(OWN.into_iter().chain(SECRET).chain(DEFAULTABLE).chain(settings_names.clone()), &LATER)?;
+
+        let mut settings = profile.settings.clone();
+        for name in settings_names {
+            if let Some(value) = m.raw(name) {
+                let expected = schema.and_then(|s| s[name].get("type")).and_then(Value::as_str);
+                if let Some(expected) = expected.filter(|t| !has_type(value, t)) {
+                    return Err(m.wrong(name, &format!("of type {expected}"), value));
+                }
+                settings.insert(name.to_owned(), value.clone());
+            }
+        }
+        let endpoint = match m.get::<String>("api_endpoint", "a string")?.or_else(|| profile.default_endpoint.clone()) {
+            Some(text) => Some(Endpoint::parse(&text).map_err(|e| {
+                ConfigError::invalid(format!("api_endpoint \"{}\" cannot be used: {e}", crate::error::clip(&without_userinfo(&text), 200)), None)
+            })?),
+            None if profile.keys.is_empty() && !profile.settings.contains_key("endpoint_required") => None,
+            None => {
+                return Err(ConfigError::invalid(
+                    format!("model type \"{}\" needs an api_endpoint", profile.name),
+                    Some("{\"api_endpoint\": \"https://host/v1\", \"model_name\": \"...\"}".to_owned()),
+                ));
+            }
+        };
+        let spec = Self {
+            model_name: m.get("model_name", "a string")?.unwrap_or_else(|| instance.to_owned()),
+            endpoint,
+            defaults: ChatOptions::read(&m)?,
+            settings,
+            limits: limits(&m)?,
+        };
+        let keys = secrets(&m)?;
+        let mut stored = config.clone();
+        if let Value::Object(map) = &mut stored {
+            map.retain(|name, value| !SECRET.contains(&name.as_str()) && !value.is_null());
+        }
+        Ok(ParsedConfig { spec, stored, keys })
+    }
+}
+
+fn has_type(value: &Value, name: &str) -> bool {
+    match name {
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        _ => true,
+    }
+}
+
+/// An endpoint for an error message: a password in it is not repeated.
+fn without_userinfo(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, rest)) => format!("...@{rest}"),
+        None => text.to_owned(),
+    }
+}
+
+fn limits(m: &Members<'_>) -> Result<ModelLimits, ConfigError> {
+    let Some(value) = m.raw("limits") else { return Ok(ModelLimits::default()) };
+    let l = Members::of("limit", value)?;
+    l.check_names(LIMITS.into_iter(), &[])?;
+    Ok(ModelLimits {
+        memory_mb: l.get_if("memory_mb", "a number of MiB from 1 to 4096", |v| (1..=4096).contains(v))?,
+        cpu_ms: l.get_if("cpu_ms", "a positive number of milliseconds", |v| *v > 0)?,
+        response_bytes: l.get_if("response_bytes", "a positive number of bytes", |v| *v > 0)?,
+    })
+}
+
+fn secrets(m: &Members<'_>) -> Result<Vec<(String, Secret)>, ConfigError> {
+    let mut keys = Vec::new();
+    for (member, name) in [("api_key", DEFAULT_KEY), ("access_key_id", "access_key_id"), ("access_key_secret", "access_key_secret")] {
+        if let Some(value) = m.get::<String>(member, "a string")? {
+            keys.push((name.to_owned(), Secret::new(value.into_bytes())));
+        }
+    }
+    if let Some(named) = m.get::<std::collections::BTreeMap<String, String>>("keys", "an object of strings")? {
+        keys.extend(named.into_iter().map(|(name, value)| (name, Secret::new(value.into_bytes()))));
+    }
+    if let Some((name, _)) = keys.iter().find(|(name, secret)| name.is_empty() || secret.expose().is_empty()) {
+        return Err(ConfigError::invalid(format!("key \"{name}\" has an empty name or value"), None));
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn description() -> Description {
+        serde_json::from_value(json!({
+            "name": "openai", "version": "1", "summary": "",
+            "settings_schema": {"properties": {"api_version": {"type": "string"}, "stream_usage": {"type": "boolean"}}},
+            "profiles": [
+                {"name": "openai", "aliases": ["chatgpt"], "default_endpoint": "https://api.openai.com/v1", "keys": [{"name": "default", "required": true, "description": ""}],
+                 "capabilities": [], "settings": {"stream_usage": true}},
+                {"name": "openai-compatible", "aliases": [], "default_endpoint": null, "keys": [{"name": "default", "required": false, "description": ""}],
+                 "capabilities": [], "settings": {}}]
+        }))
+        .unwrap()
+    }
+
+    fn parse(model_type: &str, config: &Value) -> Result<ParsedConfig, ConfigError> {
+        let description = description();
+        ModelSpec::parse("m", &description, description.profile(model_type).unwrap(), config)
+    }
+
+    #[test]
+    fn secrets_never_stand_in_what_is_stored() {
+        let parsed = parse("chatgpt", &json!({"api_key": "sk-1", "keys": {"org": "sk-2"}, "access_key_id": "id", "access_key_secret": "sk-3", "temperature": 1})).unwrap();
+        assert_eq!(parsed.stored, json!({"temperature": 1}));
+        assert_eq!(parsed.keys.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(), ["default", "access_key_id", "access_key_secret", "org"]);
+    }
+
+    #[test]
+    fn a_models_settings_stand_over_its_profiles() {
+        let spec = parse("openai", &json!({"stream_usage": false, "api_version": "1"})).unwrap().spec;
+        assert_eq!(Value::Object(spec.settings), json!({"stream_usage": false, "api_version": "1"}));
+        assert_eq!(spec.model_name, "m");
+        assert_eq!(spec.endpoint.unwrap().to_string(), "https://api.openai.com/v1");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert!(parse("openai-compatible", &json!({})).unwrap_err().message.contains("needs an api_endpoint"));
+        assert_eq!(parse("openai", &json!({"modelname": "x"})).unwrap_err().hint.as_deref(), Some("Perhaps you meant \"model_name\"."));
+        for bad in [json!({"api_endpoint": "ftp://x"}), json!({"api_endpoint": 7}), json!({"stream_usage": "yes"}), json!({"limits": {"memory_mb": 0}}), json!({"keys": {"x": 1}})] {
+            assert!(parse("openai", &bad).is_err(), "{bad}");
+        }
+        let message = parse("openai", &json!({"api_endpoint": "https://user:hunter2@x/"})).unwrap_err().message;
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}

@@ -1,0 +1,252 @@
+//! One call: what it was granted, what it used, and how it ended.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime::component::ResourceTable;
+use wasmtime::{AsContextMut, Store, StoreContextMut, Trap, UpdateDeadline};
+
+use crate::capabilities::log::{LogBuffer, LogLine};
+use crate::egress::Endpoint;
+use crate::engine::Runtime;
+use crate::interrupt::Interrupt;
+use crate::keys::KeyRing;
+use crate::limits::{Exceeded, Limiter, Limits};
+use crate::patience::{self, Cause, Patience};
+use crate::ticker::Ticker;
+use crate::transport::Agents;
+use crate::wit::pg_llm::guest::types::Failure;
+
+/// What a call may do. Made by whoever knows the model; nothing in it comes from the guest.
+#[derive(Clone)]
+pub struct Grant {
+    /// Where requests go; none: no HTTP at all.
+    pub endpoint: Option<Endpoint>,
+    /// The endpoint may have an address that is not public.
+    pub private_ok: bool,
+    /// The keys that requests may carry.
+    pub keys: Arc<KeyRing>,
+    /// What the call may use.
+    pub limits: Limits,
+    /// When the call must be over.
+    pub deadline: Instant,
+    /// What ends it earlier.
+    pub interrupt: Arc<dyn Interrupt>,
+}
+
+/// How a call failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// The guest reports that the provider failed, or that it cannot do what was asked.
+    #[error("{}", .0.message)]
+    Failed(Failure),
+    /// The guest misbehaved.
+    #[error("{0}")]
+    Guest(GuestFault),
+    /// The interrupt ended the call.
+    #[error("cancelled")]
+    Stopped,
+    /// The deadline passed.
+    #[error("the deadline passed")]
+    TimedOut,
+    /// The host could not do its part.
+    #[error("{0}")]
+    Host(String),
+}
+
+/// What a guest did that it may not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GuestFault {
+    /// A trap: an unreachable instruction, as after a panic, or an access out of bounds.
+    #[error("it trapped: {0}")]
+    Trap(String),
+    /// More memory than granted, in bytes.
+    #[error("it used more than {0} bytes of memory")]
+    Memory(usize),
+    /// More table elements than granted.
+    #[error("it used more than {0} table elements")]
+    Table(usize),
+    /// More CPU time than granted.
+    #[error("it computed for more than {} ms", .0.as_millis())]
+    Cpu(Duration),
+    /// Recursion deeper than the stack.
+    #[error("its stack overflowed")]
+    Stack,
+    /// Something that the component model or the contract forbids, or a limit of the host on what crosses the border.
+    #[error("it broke the contract: {0}")]
+    Contract(String),
+}
+
+/// What a call used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time of the thread inside the call.
+    pub cpu: Duration,
+    /// Most linear memory in use, in bytes.
+    pub peak_memory: usize,
+    /// HTTP requests sent.
+    pub http_requests: u32,
+    /// Bytes sent.
+    pub request_bytes: u64,
+    /// Bytes received, decoded.
+    pub response_bytes: u64,
+}
+
+/// A call that is over.
+#[derive(Debug)]
+pub struct Outcome<T> {
+    /// Its result.
+    pub result: Result<T, CallError>,
+    /// What the guest logged.
+    pub log: Vec<LogLine>,
+    /// Log lines beyond the limit.
+    pub log_dropped: u64,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// Why the host trapped a guest; it is the trap's error.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum Stop {
+    #[error("cancelled")]
+    Interrupt,
+    #[error("deadline")]
+    Deadline,
+    #[error("cpu limit")]
+    Cpu,
+}
+
+/// A store's data.
+pub(crate) struct CallState {
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) limits: Limits,
+    pub(crate) limiter: Limiter,
+    pub(crate) patience: Rc<Patience>,
+    pub(crate) agents: Arc<Agents>,
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) table: ResourceTable,
+    pub(crate) log: LogBuffer,
+    pub(crate) usage: Usage,
+    /// The thread's CPU clock when the guest was entered.
+    entered_at: Duration,
+}
+
+impl wasmtime::component::HasData for CallState {
+    type Data<'a> = &'a mut CallState;
+}
+
+impl crate::wit::pg_llm::guest::types::Host for CallState {}
+
+/// A store with a call in it.
+pub(crate) struct Call {
+    pub(crate) store: Store<CallState>,
+}
+
+impl Call {
+    pub(crate) fn new(runtime: &Runtime, agents: &Arc<Agents>, grant: Grant) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(grant.limits.handles);
+        let state = CallState {
+            limiter: Limiter::new(&grant.limits),
+            log: LogBuffer::new(grant.limits.log_bytes),
+            patience: Patience::new(grant.interrupt, grant.deadline, grant.private_ok),
+            endpoint: grant.endpoint,
+            keys: grant.keys,
+            limits: grant.limits,
+            agents: Arc::clone(agents),
+            ticker: Arc::clone(&runtime.ticker),
+            table,
+            usage: Usage::default(),
+            entered_at: Duration::ZERO,
+        };
+        let mut store = Store::new(&runtime.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.epoch_deadline_callback(on_tick);
+        // What crosses the border in one call is bounded by what fits into the guest, though it may name the same bytes many times.
+        store.set_hostcall_fuel(store.data().limits.memory_bytes);
+        store.set_max_component_handles(store.data().limits.handles.saturating_mul(4));
+        Self { store }
+    }
+
+    /// Runs guest code.
+    pub(crate) fn enter<T>(&mut self, run: impl FnOnce(StoreContextMut<'_, CallState>) -> wasmtime::Result<T>) -> Result<T, CallError> {
+        let ticker = Arc::clone(&self.store.data().ticker);
+        if !ticker.start() {
+            return Err(CallError::Host("no thread can be started that would watch the guest".to_owned()));
+        }
+        let _entered = patience::enter(&self.store.data().patience);
+        self.store.data_mut().entered_at = thread_cpu();
+        self.store.set_epoch_deadline(1);
+        let result = run(self.store.as_context_mut());
+        let state = self.store.data_mut();
+        state.usage.cpu += thread_cpu().saturating_sub(state.entered_at);
+        state.usage.peak_memory = state.limiter.peak_memory;
+        ticker.stop();
+        result.map_err(|e| self.explain(&e))
+    }
+
+    fn explain(&self, error: &wasmtime::Error) -> CallError {
+        let state = self.store.data();
+        match error.downcast_ref::<Stop>() {
+            Some(Stop::Interrupt) => return CallError::Stopped,
+            Some(Stop::Deadline) => return CallError::TimedOut,
+            Some(Stop::Cpu) => return CallError::Guest(GuestFault::Cpu(state.limits.cpu)),
+            None => {}
+        }
+        // A guest that does not bear what the host told it is not what ended the call.
+        if let Some(error) = self.host_cause() {
+            return error;
+        }
+        let fault = match (state.limiter.exceeded, error.downcast_ref::<Trap>()) {
+            (_, Some(Trap::StackOverflow)) => GuestFault::Stack,
+            (Some(Exceeded::Memory), _) => GuestFault::Memory(state.limits.memory_bytes),
+            (Some(Exceeded::Table), _) => GuestFault::Table(state.limits.table_elements),
+            // The trap's own words, and the guest's last ones, where it has any: a panic's message.
+            (None, Some(trap)) => GuestFault::Trap(match state.log.lines.iter().rev().find(|l| l.level >= crate::capabilities::log::LogLevel::Error) {
+                Some(line) => format!("{trap} ({})", line.text),
+                None => trap.to_string(),
+            }),
+            (None, None) => GuestFault::Contract(error.root_cause().to_string()),
+        };
+        CallError::Guest(fault)
+    }
+
+    /// What the host ended on its own account, which no answer of the guest can hide.
+    pub(crate) fn host_cause(&self) -> Option<CallError> {
+        match self.store.data().patience.cause() {
+            Some(Cause::Stopped) => Some(CallError::Stopped),
+            Some(Cause::TimedOut) => Some(CallError::TimedOut),
+            Some(Cause::Refused(_)) | None => None,
+        }
+    }
+
+    pub(crate) fn finish<T>(self, result: Result<T, CallError>) -> Outcome<T> {
+        let state = self.store.into_data();
+        Outcome { result, log: state.log.lines, log_dropped: state.log.dropped, usage: state.usage }
+    }
+}
+
+/// Asked at every tick of the epoch while guest code runs.
+fn on_tick(store: StoreContextMut<'_, CallState>) -> wasmtime::Result<UpdateDeadline> {
+    let state = store.data();
+    if state.patience.interrupt.stopped() {
+        state.patience.set_cause(Cause::Stopped);
+        return Err(Stop::Interrupt.into());
+    }
+    if Instant::now() >= state.patience.deadline {
+        state.patience.set_cause(Cause::TimedOut);
+        return Err(Stop::Deadline.into());
+    }
+    if state.usage.cpu + thread_cpu().saturating_sub(state.entered_at) > state.limits.cpu {
+        return Err(Stop::Cpu.into());
+    }
+    Ok(UpdateDeadline::Continue(1))
+}
+
+fn thread_cpu() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}

@@ -1,0 +1,130 @@
+//! Compiled code in files that only the server's user can touch.
+//!
+//! A file is the artefact, a keyed hash over it, the component's digest and the engine's name, and a magic word. wasmtime trusts what it deserialises,
+//! so nothing is handed to it whose hash does not hold. A file that is missing, damaged or of another engine is simply not there.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ring::hmac;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::engine::ENGINE_ID;
+
+/// SHA-256 of a component.
+pub type Digest = [u8; 32];
+
+const MAGIC: &[u8; 8] = b"pgllmc01";
+const TRAILER: usize = 32 + MAGIC.len();
+
+/// A directory of compiled components.
+#[derive(Debug)]
+pub struct CodeCache {
+    dir: PathBuf,
+    key: hmac::Key,
+}
+
+impl CodeCache {
+    /// `key` should be known to this server alone.
+    pub fn new(dir: impl Into<PathBuf>, key: &[u8; 32]) -> Self {
+        Self { dir: dir.into(), key: hmac::Key::new(hmac::HMAC_SHA256, key) }
+    }
+
+    /// Where the code of a component is, or would be.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(format!("{}-{ENGINE_ID}.cwasm", hex(digest)))
+    }
+
+    /// Writes a component's code, atomically. Two writers at once do no harm.
+    pub fn store(&self, digest: &Digest, artefact: &[u8]) -> io::Result<()> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        match DirBuilder::new().mode(0o700).create(&self.dir) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+        let temporary = self.dir.join(format!(".{}-{}.tmp", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
+        let written = (|| {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            file.write_all(artefact)?;
+            file.write_all(self.mac(digest, &mut &artefact[..], artefact.len() as u64)?.as_ref())?;
+            file.write_all(MAGIC)?;
+            file.sync_all()?;
+            fs::rename(&temporary, self.path(digest))
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    /// A component's code, if there is a sound file of it.
+    pub(crate) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
+        let file = self.verified(&self.path(digest), digest).ok()?;
+        // The file by its descriptor, so that it is the one that was verified.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // SAFETY: we wrote these bytes from our own compiler's output, as the hash under this server's key proves, and the directory is closed to others.
+        unsafe { Component::deserialize_file(engine, Path::new(&path)) }.ok()
+    }
+
+    fn verified(&self, path: &Path, digest: &Digest) -> io::Result<File> {
+        let unsound = || io::Error::from(io::ErrorKind::InvalidData);
+        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+        let meta = file.metadata()?;
+        let artefact = meta.len().checked_sub(TRAILER as u64).filter(|_| meta.is_file()).ok_or_else(unsound)?;
+        let mac = self.mac(digest, &mut file, artefact)?;
+        let mut trailer = [0; TRAILER];
+        file.read_exact(&mut trailer)?;
+        if trailer[..32] != *mac.as_ref() || trailer[32..] != *MAGIC {
+            return Err(unsound());
+        }
+        file.rewind()?;
+        Ok(file)
+    }
+
+    fn mac(&self, digest: &Digest, from: &mut impl Read, mut left: u64) -> io::Result<hmac::Tag> {
+        let mut mac = hmac::Context::with_key(&self.key);
+        mac.update(ENGINE_ID.as_bytes());
+        mac.update(digest);
+        let mut block = vec![0; 64 << 10];
+        while left > 0 {
+            let n = from.read(&mut block)?;
+            let n = n.min(usize::try_from(left).unwrap_or(n));
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            mac.update(&block[..n]);
+            left -= n as u64;
+        }
+        Ok(mac.sign())
+    }
+}
+
+/// Code that is part of this program, or that was compiled a moment ago.
+///
+/// # Safety
+/// `artefact` must be the output of [`crate::compile`], unchanged.
+pub(crate) unsafe fn deserialize(engine: &Engine, artefact: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the caller's promise.
+    unsafe { Component::deserialize(engine, artefact) }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
+        let _ = write!(text, "{b:02x}");
+        text
+    })
+}
+
+/// SHA-256.
+pub fn sha256(bytes: &[u8]) -> Digest {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    digest
+}

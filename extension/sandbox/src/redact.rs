@@ -1,0 +1,114 @@
+//! Takes secrets out of what an upstream sends back, before a guest, an error or a log can hold them.
+
+use memchr::memmem;
+
+use crate::keys::KeyRing;
+
+/// What stands in a secret's place.
+pub(crate) const MARK: &[u8] = b"[redacted]";
+
+/// Secrets shorter than this are not searched for: they would be found in innocent text. Real keys are longer.
+const SHORTEST: usize = 8;
+
+/// Replaces every occurrence of a ring's secrets, also when it straddles two pushes. Finds them as they are, not encoded.
+#[derive(Debug, Default)]
+pub struct Redactor {
+    needles: Vec<zeroize::Zeroizing<Vec<u8>>>,
+    /// End of what was pushed that may be the beginning of a secret.
+    held: Vec<u8>,
+}
+
+impl Redactor {
+    /// For the secrets of `keys`.
+    pub fn new(keys: &KeyRing) -> Self {
+        let needles = keys.secrets().map(crate::keys::Secret::expose).filter(|s| s.len() >= SHORTEST).map(|s| zeroize::Zeroizing::new(s.to_vec())).collect();
+        Self { needles, held: Vec::new() }
+    }
+
+    /// Whether there is anything to search for.
+    pub fn is_idle(&self) -> bool {
+        self.needles.is_empty()
+    }
+
+    /// The next bytes that are safe to hand on.
+    pub fn push(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        if self.is_idle() {
+            return bytes;
+        }
+        let mut text = if self.held.is_empty() {
+            bytes
+        } else {
+            let mut text = std::mem::take(&mut self.held);
+            text.extend_from_slice(&bytes);
+            text
+        };
+        text = self.replace(text);
+        // The longest end of the text that is the beginning of a secret waits for what follows.
+        let longest = self.needles.iter().map(|n| n.len() - 1).max().unwrap_or(0).min(text.len());
+        let keep = (1..=longest).rev().find(|&n| self.needles.iter().any(|needle| n < needle.len() && text.ends_with(&needle[..n]))).unwrap_or(0);
+        self.held = text.split_off(text.len() - keep);
+        text
+    }
+
+    /// What was held back, at the end.
+    pub fn finish(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+
+    /// A whole text at once.
+    pub fn whole(&self, text: &str) -> String {
+        if self.is_idle() { text.to_owned() } else { String::from_utf8_lossy(&self.replace(text.as_bytes().to_vec())).into_owned() }
+    }
+
+    fn replace(&self, mut text: Vec<u8>) -> Vec<u8> {
+        for needle in &self.needles {
+            if memmem::find(&text, needle).is_none() {
+                continue;
+            }
+            let mut clean = Vec::with_capacity(text.len());
+            let mut from = 0;
+            for at in memmem::find_iter(&text, needle.as_slice()) {
+                clean.extend_from_slice(&text[from..at]);
+                clean.extend_from_slice(MARK);
+                from = at + needle.len();
+            }
+            clean.extend_from_slice(&text[from..]);
+            text = clean;
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Secret;
+
+    fn redactor(secrets: &[&str]) -> Redactor {
+        let mut ring = KeyRing::new();
+        for (i, s) in secrets.iter().enumerate() {
+            ring.insert(i.to_string(), Secret::new(s.as_bytes().to_vec()));
+        }
+        Redactor::new(&ring)
+    }
+
+    #[test]
+    fn a_secret_is_found_however_the_bytes_are_cut() {
+        let text = b"x sk-secret-key, sk-secret-ke sk-sk-secret-key sk-secret-k";
+        let clean = b"x [redacted], sk-secret-ke sk-[redacted] sk-secret-k".to_vec();
+        for cut in 1..text.len() {
+            let mut redactor = redactor(&["sk-secret-key", "another-secret"]);
+            let mut out = Vec::new();
+            for piece in text.chunks(cut) {
+                out.extend(redactor.push(piece.to_vec()));
+            }
+            out.extend(redactor.finish());
+            assert_eq!(out, clean, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn short_secrets_are_not_searched_for() {
+        assert!(redactor(&["short"]).is_idle());
+    }
+}

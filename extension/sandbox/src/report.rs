@@ -1,0 +1,147 @@
+//! What is known of a component without running it in a chat: made once at upload or build time, kept as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::egress::Endpoint;
+use crate::wit::exports::pg_llm::guest::describe as wit;
+
+/// The verdict of the compiler process on an upload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may run; the compiled code follows.
+    Accepted(Report),
+    /// It may not.
+    Refused(Refusal),
+}
+
+/// Why an upload is refused, in words for its uploader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// What is wrong.
+    pub reason: String,
+    /// What to do about it, where that is known.
+    pub hint: Option<String>,
+}
+
+/// What a component is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// SHA-256 of the component, in lower-case hexadecimal.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Version of `pg-llm:guest` that it was built against.
+    pub wit_version: String,
+    /// Interfaces that it imports, in full.
+    pub imports: Vec<String>,
+    /// Interfaces of the contract that it exports, without package and version: `describe`, `chat`, `embeddings`, ...
+    pub exports: Vec<String>,
+    /// What it says of itself.
+    pub description: Description,
+}
+
+/// `describe.description` of the contract.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Description {
+    pub name: String,
+    pub version: String,
+    pub summary: String,
+    pub profiles: Vec<Profile>,
+    /// JSON Schema of the settings; its `properties` name all that there are.
+    pub settings_schema: serde_json::Value,
+}
+
+/// `describe.profile` of the contract: one `model_type`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Profile {
+    pub name: String,
+    pub aliases: Vec<String>,
+    pub default_endpoint: Option<String>,
+    pub keys: Vec<KeySpec>,
+    pub capabilities: Vec<String>,
+    pub settings: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `describe.key-spec` of the contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct KeySpec {
+    pub name: String,
+    pub required: bool,
+    pub description: String,
+}
+
+/// Bytes of text that a description may have altogether.
+const DESCRIPTION_BYTES: usize = 256 << 10;
+
+impl Description {
+    /// Takes a guest's words, if they keep to the contract.
+    pub(crate) fn from_guest(guest: wit::Description) -> Result<Self, Refusal> {
+        let bad = |reason: String| Refusal { reason, hint: Some("See the describe interface in guest-sdk/wit.".to_owned()) };
+        let json = |what: &str, text: &str| {
+            serde_json::from_str::<serde_json::Value>(text)
+                .ok()
+                .filter(serde_json::Value::is_object)
+                .ok_or_else(|| bad(format!("the component's {what} is not a JSON object")))
+        };
+        if guest.profiles.is_empty() {
+            return Err(bad("the component describes no profile".to_owned()));
+        }
+        let mut profiles = Vec::new();
+        for p in guest.profiles {
+            for name in std::iter::once(&p.name).chain(&p.aliases) {
+                if !is_model_type(name) {
+                    return Err(bad(format!("the component's profile name \"{}\" is not made of lower-case letters, digits and hyphens", name.escape_default())));
+                }
+            }
+            if let Some(Err(e)) = p.default_endpoint.as_deref().map(Endpoint::parse) {
+                return Err(bad(format!("the default endpoint of the component's profile \"{}\" cannot be used: {e}", p.name)));
+            }
+            let serde_json::Value::Object(settings) = json("settings", &p.settings)? else { unreachable!("an object, as just checked") };
+            profiles.push(Profile {
+                capabilities: capability_names(p.capabilities),
+                keys: p.keys.into_iter().map(|k| KeySpec { name: k.name, required: k.required, description: k.description }).collect(),
+                name: p.name,
+                aliases: p.aliases,
+                default_endpoint: p.default_endpoint,
+                settings,
+            });
+        }
+        let description =
+            Self { name: guest.name, version: guest.version, summary: guest.summary, profiles, settings_schema: json("settings-schema", &guest.settings_schema)? };
+        match serde_json::to_string(&description) {
+            Ok(text) if text.len() <= DESCRIPTION_BYTES && !text.contains("\\u0000") => Ok(description),
+            _ => Err(bad(format!("the component's description is larger than {DESCRIPTION_BYTES} bytes or has null characters"))),
+        }
+    }
+
+    /// The profile of a `model_type`, by name or alias.
+    pub fn profile(&self, model_type: &str) -> Option<&Profile> {
+        self.profiles.iter().find(|p| p.name == model_type || p.aliases.iter().any(|a| a == model_type))
+    }
+}
+
+/// Whether a text can be a `model_type`.
+pub fn is_model_type(name: &str) -> bool {
+    (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn capability_names(flags: wit::Capabilities) -> Vec<String> {
+    [
+        (wit::Capabilities::STREAM, "stream"),
+        (wit::Capabilities::TOOLS, "tools"),
+        (wit::Capabilities::JSON_SCHEMA, "json_schema"),
+        (wit::Capabilities::VISION, "vision"),
+        (wit::Capabilities::DOCUMENTS, "documents"),
+        (wit::Capabilities::THINKING, "thinking"),
+        (wit::Capabilities::LOGPROBS, "logprobs"),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| flags.contains(*flag))
+    .map(|(_, name)| name.to_owned())
+    .collect()
+}

@@ -1,0 +1,102 @@
+//! The clock that guest code is interrupted by.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use wasmtime::EngineWeak;
+
+use crate::threads::spawn_quiet;
+
+/// How often running guest code is asked whether it may go on.
+pub(crate) const TICK: Duration = Duration::from_millis(2);
+
+/// Ticks without guest code after which the thread goes to sleep: calls in quick succession find it awake and need not wake it.
+const LINGER: u32 = 50;
+
+/// Raises the engine's epoch while guest code runs, and sleeps while none does: waiting for an upstream costs no wake-ups.
+pub(crate) struct Ticker {
+    shared: Arc<Shared>,
+    engine: EngineWeak,
+    thread: OnceLock<Option<Thread>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Threads that are in guest code now.
+    running: AtomicUsize,
+    asleep: AtomicBool,
+}
+
+impl Ticker {
+    pub(crate) fn new(engine: EngineWeak) -> Self {
+        Self { shared: Arc::default(), engine, thread: OnceLock::new() }
+    }
+
+    /// Guest code runs until the guard is dropped. False when the clock could not be started: then nothing would ever stop the guest.
+    pub(crate) fn start(&self) -> bool {
+        self.shared.running.fetch_add(1, Ordering::SeqCst);
+        let thread = self.thread.get_or_init(|| {
+            let (shared, engine) = (Arc::clone(&self.shared), self.engine.clone());
+            spawn_quiet("pg_llm ticker", 64 * 1024, move || tick(&shared, &engine)).ok().map(|h| h.thread().clone())
+        });
+        match thread {
+            Some(thread) => {
+                if self.shared.asleep.swap(false, Ordering::SeqCst) {
+                    thread.unpark();
+                }
+                true
+            }
+            None => {
+                self.stop();
+                false
+            }
+        }
+    }
+
+    /// The end of what [`Self::start`] began.
+    pub(crate) fn stop(&self) {
+        self.shared.running.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Runs `wait`, which is not guest code, in the midst of guest code.
+    pub(crate) fn pause<R>(&self, wait: impl FnOnce() -> R) -> R {
+        struct Resume<'a>(&'a Ticker);
+        impl Drop for Resume<'_> {
+            fn drop(&mut self) {
+                self.0.start();
+            }
+        }
+        self.stop();
+        let _resume = Resume(self);
+        wait()
+    }
+}
+
+fn tick(shared: &Shared, engine: &EngineWeak) {
+    let mut idle = 0;
+    loop {
+        thread::sleep(TICK);
+        if shared.running.load(Ordering::SeqCst) > 0 {
+            let Some(engine) = engine.upgrade() else { return };
+            engine.increment_epoch();
+            idle = 0;
+            continue;
+        }
+        idle += 1;
+        if idle < LINGER {
+            continue;
+        }
+        shared.asleep.store(true, Ordering::SeqCst);
+        // Whoever starts after this store sees it and wakes us; whoever started before is seen here.
+        while shared.asleep.load(Ordering::SeqCst) {
+            if shared.running.load(Ordering::SeqCst) > 0 {
+                shared.asleep.store(false, Ordering::SeqCst);
+                break;
+            }
+            thread::park();
+        }
+        idle = 0;
+    }
+}

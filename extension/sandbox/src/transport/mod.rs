@@ -1,0 +1,8 @@
+//! How bytes travel: ureq's connection pool over sockets that wait by [`crate::interrupt`].
+
+mod agent;
+mod dial;
+mod names;
+mod socket;
+
+pub(crate) use agent::Agents;
