@@ -46,8 +46,7 @@ pub fn pretty(request: &HttpRequest) -> String {
     }
     text.push('\n');
     match serde_json::from_slice::<Value>(&request.body) {
-        Ok(body) => text.push_str(&format!("{body:#}")),
-        Err(_) => text.push_str(&String::from_utf8_lossy(&request.body)),
+        Ok(body) => text + &format!("{body:#}"),
+        Err(_) => text + &String::from_utf8_lossy(&request.body),
     }
-    text
 }

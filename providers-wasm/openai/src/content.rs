@@ -1,0 +1,104 @@
+//! The pieces that whole messages and deltas have in common.
+
+use pg_llm_guest::prelude::*;
+
+/// Text and thinking of a `message` or a `delta`, in their order.
+pub(crate) fn pieces(message: &Value, mut take: impl FnMut(Piece)) {
+    // `reasoning_content` is DeepSeek's, Qwen's and others' name, `reasoning` Groq's, OpenRouter's and the newer vLLM's. Some servers send both, alike.
+    if let Some(text) = message.word_at("reasoning_content").or_else(|| message.word_at("reasoning")) {
+        take(Piece::Thinking(text.to_owned()));
+    }
+    match message.get("content") {
+        Some(Value::String(text)) if !text.is_empty() => take(Piece::Text(text.clone())),
+        Some(Value::Array(parts)) => parts.iter().for_each(|part| content_part(part, &mut take)),
+        _ => {}
+    }
+    if let Some(text) = message.word_at("refusal") {
+        take(Piece::Text(text.to_owned()));
+    }
+}
+
+/// Words of a model.
+pub(crate) enum Piece {
+    Text(String),
+    Thinking(String),
+}
+
+/// Mistral's parts: text, thinking (a text, or a list of parts), and others that carry no words.
+fn content_part(part: &Value, take: &mut impl FnMut(Piece)) {
+    match part.text_at("type") {
+        Some("thinking" | "reasoning") => {
+            let thinking: String = match part.get("thinking").or_else(|| part.get("text")) {
+                Some(Value::String(text)) => text.clone(),
+                Some(Value::Array(inner)) => inner.iter().filter_map(|inner| inner.text_at("text")).collect(),
+                _ => String::new(),
+            };
+            if !thinking.is_empty() {
+                take(Piece::Thinking(thinking));
+            }
+        }
+        // `output_text` is what Responses calls it, and some gateways mix them up.
+        Some("text" | "output_text") | None => {
+            if let Some(text) = part.word_at("text").or_else(|| part.as_str().filter(|text| !text.is_empty())) {
+                take(Piece::Text(text.to_owned()));
+            }
+        }
+        Some("refusal") => {
+            if let Some(text) = part.word_at("refusal") {
+                take(Piece::Text(text.to_owned()));
+            }
+        }
+        Some(_) => {}
+    }
+}
+
+/// The choice that counts: the first. With `n` above 1 others are interleaved, and left alone.
+pub(crate) fn first_choice(body: &Value) -> Option<&Value> {
+    body.items_at("choices").iter().find(|choice| choice.u64_at("index").unwrap_or(0) == 0)
+}
+
+/// What the provider's word means; none while it says nothing (null, an empty text, or the text `null`).
+pub(crate) fn finish_reason(choice: &Value) -> Option<FinishReason> {
+    Some(match choice.word_at("finish_reason")? {
+        "null" => return None,
+        "stop" | "eos" | "end_turn" | "stop_sequence" => FinishReason::Stop,
+        "length" | "max_tokens" | "model_length" => FinishReason::Length,
+        "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
+        "content_filter" | "sensitive" => FinishReason::ContentFilter,
+        other => FinishReason::Other(other.to_owned()),
+    })
+}
+
+/// Arguments of a tool call: a text that is JSON, or JSON that should have been a text.
+pub(crate) fn arguments(function: &Value) -> String {
+    match function.get("arguments") {
+        Some(Value::String(text)) => text.clone(),
+        None | Some(Value::Null) => String::new(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Gemini's signature of a tool call, at its compatible endpoint.
+pub(crate) fn signature(call: &Value) -> Option<String> {
+    call.pointer("/extra_content/google/thought_signature").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// Log probabilities of a choice.
+pub(crate) fn logprobs(choice: &Value) -> Vec<TokenLogprob> {
+    let Some(logprobs) = choice.at("logprobs") else { return Vec::new() };
+    logprobs
+        .items_at("content")
+        .iter()
+        .filter_map(|token| {
+            Some(TokenLogprob {
+                token: token.text_at("token")?.to_owned(),
+                logprob: token.f64_at("logprob")?,
+                alternatives: token
+                    .items_at("top_logprobs")
+                    .iter()
+                    .filter_map(|top| Some(TopLogprob { token: top.text_at("token")?.to_owned(), logprob: top.f64_at("logprob")? }))
+                    .collect(),
+            })
+        })
+        .collect()
+}

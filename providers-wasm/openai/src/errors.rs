@@ -1,0 +1,90 @@
+//! Errors: by HTTP status, under HTTP 200, and in the middle of a stream.
+
+use pg_llm_guest::failure::{ErrorWords, kind_of_status};
+use pg_llm_guest::prelude::*;
+
+/// Improves the kind of an HTTP error by the provider's code and words.
+pub fn refine(request: &ChatRequest, response: &HttpResponse, failure: &mut Failure) {
+    let quota_is_throttle = Settings::of(request).and_then(|settings| settings.flag("quota_is_throttle")).ok().flatten().unwrap_or(false);
+    let error_type = response.json().ok().and_then(|body| body.pointer("/error/type").and_then(Value::as_str).map(str::to_owned));
+    sharpen(failure, error_type.as_deref(), quota_is_throttle);
+}
+
+/// The failure that a body or a chunk under HTTP 200 stands for, if it does. `raw` is its text.
+pub(crate) fn in_body(body: &Value, raw: &[u8], quota_is_throttle: bool) -> Option<Failure> {
+    // Mistral's own errors, and some gateways': `{"object": "error", "message": ...}`. OpenRouter has errors in the choice, too.
+    let in_choice = || body.items_at("choices").first().filter(|choice| choice.at("error").is_some());
+    let place = if body.at("error").is_some() || body.text_at("object") == Some("error") { body } else { in_choice()? };
+    let words = ErrorWords::of(place);
+    let error = place.get("error").unwrap_or(place);
+    let status = ["status_code", "code", "status"].iter().find_map(|name| match error.get(name)? {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    });
+    let status = status.and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status));
+    let kind = status.map_or_else(|| kind_of_type(error.text_at("type").or(words.code.as_deref())), kind_of_status);
+    let mut failure = Failure::new(kind, words.message.unwrap_or_else(|| "the provider reported an error without words".to_owned())).with_raw(raw);
+    failure.code = words.code;
+    failure.request_id = words.request_id;
+    sharpen(&mut failure, error.text_at("type"), quota_is_throttle);
+    Some(failure)
+}
+
+/// What an error without a status is, by its type.
+fn kind_of_type(error_type: Option<&str>) -> FailureKind {
+    match error_type.unwrap_or_default() {
+        "invalid_request_error" | "BadRequestError" => FailureKind::InvalidRequest,
+        "authentication_error" => FailureKind::Authentication,
+        "permission_error" => FailureKind::Permission,
+        "not_found_error" | "NotFoundError" => FailureKind::NotFound,
+        "rate_limit_error" | "rate_limited" | "rate_limit_exceeded" => FailureKind::RateLimit,
+        "overloaded_error" | "service_unavailable" => FailureKind::Overloaded,
+        _ => FailureKind::Server,
+    }
+}
+
+/// The kinds that neither a status nor a type tells.
+fn sharpen(failure: &mut Failure, error_type: Option<&str>, quota_is_throttle: bool) {
+    let code = failure.code.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let error_type = error_type.unwrap_or_default().to_ascii_lowercase();
+    let message = failure.message.to_ascii_lowercase();
+    let named = |words: &[&str]| words.iter().any(|word| code == *word || error_type == *word);
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let is_request = matches!(failure.kind, FailureKind::InvalidRequest | FailureKind::Server);
+    if named(&["context_length_exceeded", "too_many_prompt_tokens", "exceed_context_size_error"])
+        || (is_request
+            && says(&[
+                "maximum context length",
+                "context window",
+                "context length",
+                "context size",
+                "maximum prompt length",
+                "prompt is too long",
+                "input is too long",
+                "too many tokens",
+                "range of input length",
+                "too large for model with",
+            ]))
+    {
+        failure.kind = FailureKind::ContextLength;
+    } else if named(&["insufficient_quota", "insufficient_balance", "billing_hard_limit_reached", "exceeded_current_quota_error", "arrearage"])
+        || (failure.kind != FailureKind::RateLimit && says(&["insufficient balance", "insufficient credits", "insufficient_quota"]))
+    {
+        failure.kind = if quota_is_throttle && !named(&["arrearage"]) { FailureKind::RateLimit } else { FailureKind::Quota };
+    } else if named(&["content_filter", "content_policy_violation", "data_inspection_failed", "moderation_blocked", "responsibleaipolicyviolation"])
+        || (is_request && says(&["content management policy", "content_filter"]))
+    {
+        failure.kind = FailureKind::ContentFilter;
+    } else if named(&["rate_limit_exceeded", "rate_limited", "too_many_requests", "limit_requests", "throttling"]) {
+        failure.kind = FailureKind::RateLimit;
+    } else if named(&["model_not_found", "deploymentnotfound", "model_not_exist"]) {
+        failure.kind = FailureKind::NotFound;
+    } else if named(&["invalid_api_key", "invalid_authentication_error"]) {
+        failure.kind = FailureKind::Authentication;
+    }
+    if failure.kind == FailureKind::Quota {
+        // Waiting does not pay the bill.
+        failure.retryable = Some(false);
+    }
+}
