@@ -1,0 +1,20 @@
+//! What the extension promises, asked from SQL: a real server, a real upstream. One file a topic.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+
+mod cancel;
+mod chat;
+mod docs;
+mod egress;
+mod endurance;
+mod errors;
+mod hostile;
+mod keys;
+mod models;
+mod nulls;
+mod objects;
+mod privileges;
+mod providers;
+mod recovery;
+mod tls;
+mod uploads;
