@@ -45,17 +45,16 @@ pub(crate) fn answer(bytes: &[u8], quota_is_throttle: bool) -> Result<Answer, Fa
 }
 
 fn tool_calls(message: &Value) -> Vec<ToolCall> {
-    // `function_call` is the form before tools, which some servers still speak.
-    let legacy = message.at("function_call").filter(|_| message.items_at("tool_calls").is_empty());
-    let calls = message.items_at("tool_calls").iter().map(|call| (call, call.get("function").unwrap_or(call)));
+    let calls = message.items_at("tool_calls").iter().enumerate();
     calls
-        .chain(legacy.map(|call| (call, call)))
-        .enumerate()
-        .map(|(at, (call, function))| ToolCall {
-            id: call.word_at("id").map_or_else(|| invented_id(at), str::to_owned),
-            name: function.text_at("name").unwrap_or_default().to_owned(),
-            arguments: arguments(function),
-            signature: signature(call),
+        .map(|(at, call)| {
+            let function = call.get("function").unwrap_or(call);
+            ToolCall {
+                id: call.word_at("id").map_or_else(|| invented_id(at), str::to_owned),
+                name: function.text_at("name").unwrap_or_default().to_owned(),
+                arguments: arguments(function),
+                signature: signature(call),
+            }
         })
         .collect()
 }

@@ -133,10 +133,7 @@ impl ChatStream {
                 });
             });
             for call in delta.items_at("tool_calls") {
-                self.tool_call(call, call.get("function").unwrap_or(call), events);
-            }
-            if let Some(call) = delta.at("function_call") {
-                self.tool_call(call, call, events);
+                self.tool_call(call, events);
             }
         }
         let logprobs = logprobs(choice);
@@ -150,7 +147,8 @@ impl ChatStream {
     }
 
     /// A piece of a tool call. Pieces belong together by `index`; a server that gives none, or 0 to all of them, begins a new call with a new id.
-    fn tool_call(&mut self, call: &Value, function: &Value, events: &mut Vec<Event>) {
+    fn tool_call(&mut self, call: &Value, events: &mut Vec<Event>) {
+        let function = call.get("function").unwrap_or(call);
         let (wire_index, id) = (call.u64_at("index"), call.word_at("id"));
         let same_index = |known: &Call| wire_index.is_none() || known.wire_index == wire_index;
         let same_id = |known: &Call| id.is_none_or(|id| known.id == id);
