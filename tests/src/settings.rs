@@ -14,9 +14,10 @@ impl Settings {
         Self::default()
     }
 
-    /// What models on loopback need: leave to reach it, and the upstreams' certificate authority trusted.
+    /// The upstreams' certificate authority trusted. The rest is as an administrator finds it: models that a superuser adds
+    /// reach their endpoint, on loopback too; others reach what a test puts into `pg_llm.allowed_hosts`.
     pub fn for_models() -> Self {
-        Self::bare().line("pg_llm.allow_private_networks = on").line("pg_llm.ca_file = '{folder}/ca.pem'")
+        Self::bare().line("pg_llm.ca_file = '{folder}/ca.pem'")
     }
 
     /// Adds a line. `{folder}` in it stands for the cluster's folder; `ca.pem` there is the authority of
