@@ -46,13 +46,15 @@ fn kind_of_type(error_type: Option<&str>) -> FailureKind {
 
 /// The kinds that neither a status nor a type tells.
 fn sharpen(failure: &mut Failure, error_type: Option<&str>, quota_is_throttle: bool) {
-    let code = failure.code.as_deref().unwrap_or_default().to_ascii_lowercase();
-    let error_type = error_type.unwrap_or_default().to_ascii_lowercase();
+    let plain = |name: &str| name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect::<String>();
+    // `data_inspection_failed` and `DataInspectionFailed` are one name.
+    let code = plain(failure.code.as_deref().unwrap_or_default());
+    let error_type = plain(error_type.unwrap_or_default());
     let message = failure.message.to_ascii_lowercase();
     let named = |words: &[&str]| words.iter().any(|word| code == *word || error_type == *word);
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     let is_request = matches!(failure.kind, FailureKind::InvalidRequest | FailureKind::Server);
-    if named(&["context_length_exceeded", "too_many_prompt_tokens", "exceed_context_size_error"])
+    if named(&["contextlengthexceeded", "toomanyprompttokens", "exceedcontextsizeerror"])
         || (is_request
             && says(&[
                 "maximum context length",
@@ -68,19 +70,19 @@ fn sharpen(failure: &mut Failure, error_type: Option<&str>, quota_is_throttle: b
             ]))
     {
         failure.kind = FailureKind::ContextLength;
-    } else if named(&["insufficient_quota", "insufficient_balance", "billing_hard_limit_reached", "exceeded_current_quota_error", "arrearage"])
+    } else if named(&["insufficientquota", "insufficientbalance", "billinghardlimitreached", "exceededcurrentquotaerror", "arrearage"])
         || (failure.kind != FailureKind::RateLimit && says(&["insufficient balance", "insufficient credits", "insufficient_quota"]))
     {
         failure.kind = if quota_is_throttle && !named(&["arrearage"]) { FailureKind::RateLimit } else { FailureKind::Quota };
-    } else if named(&["content_filter", "content_policy_violation", "data_inspection_failed", "moderation_blocked", "responsibleaipolicyviolation"])
+    } else if named(&["contentfilter", "contentpolicyviolation", "datainspectionfailed", "moderationblocked", "responsibleaipolicyviolation"])
         || (is_request && says(&["content management policy", "content_filter"]))
     {
         failure.kind = FailureKind::ContentFilter;
-    } else if named(&["rate_limit_exceeded", "rate_limited", "too_many_requests", "limit_requests", "throttling"]) {
+    } else if named(&["ratelimitexceeded", "ratelimited", "toomanyrequests", "limitrequests", "throttling"]) {
         failure.kind = FailureKind::RateLimit;
-    } else if named(&["model_not_found", "deploymentnotfound", "model_not_exist"]) {
+    } else if named(&["modelnotfound", "deploymentnotfound", "modelnotexist"]) {
         failure.kind = FailureKind::NotFound;
-    } else if named(&["invalid_api_key", "invalid_authentication_error"]) {
+    } else if named(&["invalidapikey", "invalidauthenticationerror"]) {
         failure.kind = FailureKind::Authentication;
     }
     if failure.kind == FailureKind::Quota {
