@@ -46,15 +46,15 @@ pub struct ParsedConfig {
     pub keys: Vec<(String, Secret)>,
 }
 
-const OWN: [&str; 3] = ["model_name", "api_endpoint", "limits"];
+/// `is_local_fallback` is what the older form of `pg_llm_add_model` says; it is kept for the fallback policy to come.
+const OWN: [&str; 4] = ["model_name", "api_endpoint", "limits", "is_local_fallback"];
 /// Taken out of the configuration and encrypted.
 const SECRET: [&str; 4] = ["api_key", "keys", "access_key_id", "access_key_secret"];
 /// Keys of the design that no code reads yet.
-const LATER: [&str; 10] = [
+const LATER: [&str; 9] = [
     "filters",
     "fallback_instance",
     "confidence_threshold",
-    "is_local_fallback",
     "max_concurrency",
     "rate_limit",
     "budget",
@@ -104,6 +104,7 @@ impl ModelSpec {
             settings,
             limits: limits(&m)?,
         };
+        m.get::<bool>("is_local_fallback", "a boolean")?;
         let keys = secrets(&m)?;
         let mut stored = config.clone();
         if let Value::Object(map) = &mut stored {
