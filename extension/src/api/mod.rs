@@ -1,0 +1,12 @@
+//! The SQL functions: decode, call, encode. One file a capability; the SQL side is in `sql/`.
+
+mod chat;
+mod models;
+mod providers;
+
+use crate::backend::errors::{SqlError, State};
+
+/// An argument that may not be NULL.
+fn required<T>(argument: Option<T>, name: &str) -> Result<T, SqlError> {
+    argument.ok_or_else(|| SqlError::new(State::InvalidArgument, format!("pg_llm: {name} must not be NULL")))
+}

@@ -1,0 +1,220 @@
+//! Models: adding, removing, sharing, their keys.
+
+use pg_llm_gateway::{ModelSpec, ParsedConfig};
+use pg_llm_sandbox::egress::Endpoint;
+use pg_llm_sandbox::keys::{DEFAULT_KEY, Secret};
+use pg_llm_sandbox::report::{KeySpec, Report};
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::Oid;
+use serde_json::{Map, Value};
+
+use super::{providers, required};
+use crate::backend::calls::{Args, Returned, sql_functions};
+use crate::backend::errors::{self, Failure, SqlError, State};
+use crate::backend::{egress, privileges};
+use crate::catalog::models::Former;
+use crate::catalog::{builtin, grants, keys, models, modules, route};
+
+sql_functions! {
+    pg_llm_add_model_wrapper, pg_finfo_pg_llm_add_model_wrapper => add_model;
+    pg_llm_add_local_model_wrapper, pg_finfo_pg_llm_add_local_model_wrapper => add_local_model;
+    pg_llm_remove_model_wrapper, pg_finfo_pg_llm_remove_model_wrapper => remove_model;
+    pg_llm_grant_model_wrapper, pg_finfo_pg_llm_grant_model_wrapper => grant_model;
+    pg_llm_revoke_model_wrapper, pg_finfo_pg_llm_revoke_model_wrapper => revoke_model;
+    pg_llm_set_key_wrapper, pg_finfo_pg_llm_set_key_wrapper => set_key;
+}
+
+/// Longest name of a model or a key, in bytes.
+const NAME_BYTES: usize = 255;
+
+/// A model as it is to be.
+struct Wanted {
+    model_type: String,
+    instance: String,
+    api_key: Option<String>,
+    config: Value,
+    local: bool,
+}
+
+/// `(model_type, instance_name, api_key, config jsonb, module, sha256)`.
+fn add_model(args: &Args<'_>) -> Result<Returned, Failure> {
+    let wanted = Wanted {
+        model_type: required(args.text(0)?, "model_type")?,
+        instance: required(args.text(1)?, "instance_name")?,
+        api_key: args.text(2)?,
+        config: args.json(3)?.unwrap_or_else(|| Value::Object(Map::new())),
+        local: false,
+    };
+    check_name(&wanted.instance, "instance_name")?;
+    let sha256 = args.text(5)?;
+    if let Some(module) = args.bytes(4) {
+        if !modules::may_upload(privileges::current_role())? {
+            return Err(SqlError::new(State::Forbidden, "pg_llm: permission denied to upload a module")
+                .hint("A superuser can grant it: GRANT EXECUTE ON FUNCTION pg_llm_add_provider TO ...")
+                .into());
+        }
+        providers::upload(&wanted.model_type, &module, sha256.as_deref())?;
+    } else if sha256.is_some() {
+        return Err(SqlError::new(State::InvalidArgument, "pg_llm: sha256 is given without a module").into());
+    }
+    add(wanted)
+}
+
+/// `(local_model, model_type, instance_name, api_key, config text)`, the older form.
+fn add_local_model(args: &Args<'_>) -> Result<Returned, Failure> {
+    let config = match args.text(4)?.as_deref().map(str::trim) {
+        None | Some("") => Value::Object(Map::new()),
+        Some(text) => serde_json::from_str(text)
+            .map_err(|e| SqlError::new(State::InvalidArgument, format!("pg_llm: config is not JSON: {e}")).hint("{\"model_name\": \"...\", \"api_endpoint\": \"...\"}"))?,
+    };
+    let wanted = Wanted {
+        local: args.boolean(0).unwrap_or(false),
+        model_type: required(args.text(1)?, "model_type")?,
+        instance: required(args.text(2)?, "instance_name")?,
+        api_key: args.text(3)?,
+        config,
+    };
+    check_name(&wanted.instance, "instance_name")?;
+    add(wanted)
+}
+
+fn add(wanted: Wanted) -> Result<Returned, Failure> {
+    let role = privileges::current_role();
+    let superuser = privileges::is_superuser(role);
+    let ParsedProvider { report, profile } = provider(&wanted.model_type)?;
+    let description = &report.description;
+    let profile = route::profile_of(description, &profile)?;
+    let ParsedConfig { spec, stored, keys: mut given } = ModelSpec::parse(&wanted.instance, description, profile, &wanted.config)?;
+    // Older callers write '' for none.
+    if let Some(key) = wanted.api_key.filter(|k| !k.is_empty()) {
+        if given.iter().any(|(name, _)| name == DEFAULT_KEY) {
+            return Err(SqlError::new(State::InvalidArgument, "pg_llm: the API key is given twice").hint("Give it as api_key, and leave it out of config.").into());
+        }
+        given.push((DEFAULT_KEY.to_owned(), Secret::new(key.into_bytes())));
+    }
+    for (name, _) in &given {
+        check_name(name, "a key's name")?;
+    }
+
+    let config = stored.to_string();
+    let former = if models::insert(&wanted.instance, role, &wanted.model_type, &config, superuser, wanted.local)? {
+        None
+    } else {
+        models::owned(&wanted.instance, role)?
+    };
+    let same_place = former.as_ref().is_some_and(|f| f.model_type == wanted.model_type && endpoint_of(&wanted.instance, f).as_ref() == spec.endpoint.as_ref());
+    let trusted = superuser || (same_place && former.as_ref().is_some_and(|f| f.endpoint_trusted));
+    if let Some(endpoint) = &spec.endpoint {
+        egress::private_ok(&wanted.instance, endpoint, trusted)?;
+    }
+    if former.is_some() {
+        models::update(&wanted.instance, &wanted.model_type, &config, trusted, wanted.local)?;
+        if !same_place {
+            forget_keys(&wanted.instance, &given)?;
+        }
+    }
+    for (name, secret) in &given {
+        keys::store(&wanted.instance, name, secret)?;
+    }
+    if former.is_none() {
+        remind_of_keys(&wanted.instance, &profile.keys, &given);
+    }
+    Ok(Returned::Bool(true))
+}
+
+struct ParsedProvider {
+    report: Report,
+    profile: String,
+}
+
+fn provider(model_type: &str) -> Result<ParsedProvider, SqlError> {
+    if let Some((component, profile)) = builtin::find(model_type)? {
+        return Ok(ParsedProvider { report: component.report.clone(), profile: profile.name.clone() });
+    }
+    match modules::provider(model_type)? {
+        Some(uploaded) => Ok(ParsedProvider { report: modules::report(&uploaded.digest)?, profile: uploaded.profile }),
+        None => Err(route::unknown_type(model_type)?),
+    }
+}
+
+/// Where a model's calls went before it was changed. None also when that cannot be told any more.
+fn endpoint_of(instance: &str, former: &Former) -> Option<Endpoint> {
+    let ParsedProvider { report, profile } = provider(&former.model_type).ok()?;
+    let config = serde_json::from_str(&former.config).ok()?;
+    let profile = report.description.profile(&profile)?;
+    ModelSpec::parse(instance, &report.description, profile, &config).ok()?.spec.endpoint
+}
+
+/// A key is bound to the place that it was given for: it does not follow a model to another one.
+fn forget_keys(instance: &str, given: &[(String, Secret)]) -> Result<(), SqlError> {
+    let mut lost = keys::remove_all(instance)?;
+    lost.retain(|name| !given.iter().any(|(given, _)| given == name));
+    if !lost.is_empty() {
+        errors::emit(
+            PgLogLevel::NOTICE,
+            &format!("pg_llm: model \"{instance}\" has another endpoint or provider now; keys that were not given again are removed: {}", lost.join(", ")),
+        );
+    }
+    Ok(())
+}
+
+fn remind_of_keys(instance: &str, specs: &[KeySpec], given: &[(String, Secret)]) {
+    for spec in specs.iter().filter(|s| s.required && !given.iter().any(|(name, _)| *name == s.name)) {
+        errors::emit(PgLogLevel::NOTICE, &format!("pg_llm: model \"{instance}\" needs key \"{}\", to be set with pg_llm_set_key()", spec.name));
+    }
+}
+
+fn remove_model(args: &Args<'_>) -> Result<Returned, Failure> {
+    let instance = required(args.text(0)?, "instance_name")?;
+    if models::owned(&instance, privileges::current_role())?.is_none() {
+        return Ok(Returned::Bool(false));
+    }
+    models::delete(&instance)?;
+    Ok(Returned::Bool(true))
+}
+
+fn grant_model(args: &Args<'_>) -> Result<Returned, Failure> {
+    let (instance, role) = instance_and_role(args)?;
+    Ok(Returned::Bool(grants::grant(&instance, role)?))
+}
+
+fn revoke_model(args: &Args<'_>) -> Result<Returned, Failure> {
+    let (instance, role) = instance_and_role(args)?;
+    Ok(Returned::Bool(grants::revoke(&instance, role)?))
+}
+
+fn instance_and_role(args: &Args<'_>) -> Result<(String, Oid), SqlError> {
+    let instance = required(args.text(0)?, "instance_name")?;
+    let role = privileges::role_by_name(&required(args.text(1)?, "role")?)?;
+    must_own(&instance)?;
+    Ok((instance, role))
+}
+
+fn set_key(args: &Args<'_>) -> Result<Returned, Failure> {
+    let instance = required(args.text(0)?, "instance_name")?;
+    let name = required(args.text(1)?, "key_name")?;
+    check_name(&name, "key_name")?;
+    let value = args.text(2)?.map(|value| Secret::new(value.into_bytes()));
+    must_own(&instance)?;
+    match value {
+        Some(value) if value.expose().is_empty() => {
+            Err(SqlError::new(State::InvalidArgument, "pg_llm: an empty key is none").hint("NULL as value removes the key.").into())
+        }
+        Some(value) => {
+            keys::store(&instance, &name, &value)?;
+            Ok(Returned::Bool(true))
+        }
+        None => Ok(Returned::Bool(keys::remove(&instance, &name)?)),
+    }
+}
+
+fn must_own(instance: &str) -> Result<(), SqlError> {
+    models::owned(instance, privileges::current_role())?.map(|_| ()).ok_or_else(|| models::unknown(instance))
+}
+
+fn check_name(name: &str, what: &str) -> Result<(), SqlError> {
+    if (1..=NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(SqlError::new(State::InvalidArgument, format!("pg_llm: {what} must have 1 to {NAME_BYTES} bytes and no control characters")))
+}

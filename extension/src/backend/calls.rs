@@ -1,0 +1,170 @@
+//! Between Postgres's function call interface and Rust: arguments as typed, NULL-aware values, results back, and every error through one door.
+//!
+//! SQL is hand-written here, so that functions are bound by name (`AS 'MODULE_PATHNAME', 'pg_llm_chat_wrapper'`) and decode their own arguments: a value
+//! that does not decode is an ERROR with its SQLSTATE, not a panic.
+
+use std::ffi::{CStr, CString};
+use std::slice;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::Datum;
+use serde_json::Value;
+
+use super::encoding;
+use super::errors::{Failure, SqlError, State, or_raise};
+
+/// The arguments of a call, as SQL declares them.
+pub(crate) struct Args<'a>(&'a [pg_sys::NullableDatum]);
+
+/// The result of a call.
+#[derive(Debug)]
+pub(crate) enum Returned {
+    Null,
+    Bool(bool),
+    Text(String),
+    Json(Value),
+}
+
+impl Args<'_> {
+    /// How many there are: one C function may serve several SQL signatures.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn datum(&self, index: usize) -> Option<Datum> {
+        self.0.get(index).filter(|d| !d.isnull).map(|d| d.value)
+    }
+
+    /// A boolean.
+    pub(crate) fn boolean(&self, index: usize) -> Option<bool> {
+        self.datum(index).map(|d| d.value() & 1 != 0)
+    }
+
+    /// A text, in UTF-8 whatever the database's encoding is.
+    pub(crate) fn text(&self, index: usize) -> Result<Option<String>, SqlError> {
+        self.datum(index).map(|d| encoding::from_server(detoasted(d).bytes())).transpose()
+    }
+
+    /// A bytea.
+    pub(crate) fn bytes(&self, index: usize) -> Option<Vec<u8>> {
+        self.datum(index).map(|d| detoasted(d).bytes().to_vec())
+    }
+
+    /// A jsonb.
+    pub(crate) fn json(&self, index: usize) -> Result<Option<Value>, SqlError> {
+        let Some(datum) = self.datum(index) else { return Ok(None) };
+        // SAFETY: SQL declares this argument jsonb. The result is a NUL-terminated string in the current memory context.
+        let text = unsafe {
+            let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(pg_sys::F_JSONB_OUT), datum);
+            let copied = encoding::from_server(CStr::from_ptr(text).to_bytes());
+            pg_sys::pfree(text.cast());
+            copied?
+        };
+        serde_json::from_str(&text).map(Some).map_err(|e| {
+            SqlError::new(State::InvalidArgument, format!("pg_llm: this JSON cannot be used: {e}"))
+                .hint("Numbers must fit a double, and nesting ends at 127 levels.")
+        })
+    }
+}
+
+struct Detoasted {
+    varlena: *mut pg_sys::varlena,
+    /// It is a copy of ours.
+    copied: bool,
+}
+
+fn detoasted(datum: Datum) -> Detoasted {
+    let given = datum.cast_mut_ptr();
+    // SAFETY: SQL declares the argument as a variable-length type.
+    let varlena = unsafe { pg_sys::pg_detoast_datum_packed(given) };
+    Detoasted { varlena, copied: varlena != given }
+}
+
+impl Detoasted {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: a detoasted varlena; its header says how long it is.
+        unsafe { slice::from_raw_parts(pgrx::vardata_any(self.varlena).cast(), pgrx::varsize_any_exhdr(self.varlena)) }
+    }
+}
+
+impl Drop for Detoasted {
+    fn drop(&mut self) {
+        if self.copied {
+            // SAFETY: made by pg_detoast_datum_packed and not used any more.
+            unsafe { pg_sys::pfree(self.varlena.cast()) }
+        }
+    }
+}
+
+impl Returned {
+    /// The datum; none for NULL.
+    fn into_datum(self) -> Result<Option<Datum>, SqlError> {
+        match self {
+            Self::Null => Ok(None),
+            Self::Bool(value) => Ok(Some(Datum::from(value))),
+            Self::Text(text) => encoding::to_server(&text).map(|bytes| Some(text_datum(&bytes))),
+            Self::Json(value) => {
+                // jsonb cannot hold U+0000, and an answer that has one is better with a mark in its place than lost.
+                let text = value.to_string();
+                let text = if text.contains("\\u0000") { replace_nul(value).to_string() } else { text };
+                let bytes = encoding::to_server(&text)?;
+                let text = CString::new(bytes.into_owned()).map_err(|_| SqlError::new(State::Internal, "pg_llm: JSON with a NUL byte"))?;
+                // SAFETY: jsonb's input function on a NUL-terminated string in the server's encoding. It copies.
+                Ok(Some(unsafe {
+                    pg_sys::OidInputFunctionCall(pg_sys::Oid::from(pg_sys::F_JSONB_IN), text.as_ptr().cast_mut(), pg_sys::JSONBOID, -1)
+                }))
+            }
+        }
+    }
+}
+
+/// A `text` datum in the current memory context.
+pub(crate) fn text_datum(bytes: &[u8]) -> Datum {
+    // SAFETY: copies that many bytes. A text longer than 1 GB is Postgres's own ERROR.
+    unsafe { Datum::from(pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), i32::try_from(bytes.len()).unwrap_or(i32::MAX))) }
+}
+
+fn replace_nul(value: Value) -> Value {
+    match value {
+        Value::String(s) => Value::String(s.replace('\0', "\u{fffd}")),
+        Value::Array(items) => Value::Array(items.into_iter().map(replace_nul).collect()),
+        Value::Object(members) => Value::Object(members.into_iter().map(|(k, v)| (k.replace('\0', "\u{fffd}"), replace_nul(v))).collect()),
+        other => other,
+    }
+}
+
+/// Runs an SQL function's body: decode, call, encode.
+///
+/// # Safety
+/// `fcinfo` must be Postgres's.
+pub(crate) unsafe fn serve(fcinfo: pg_sys::FunctionCallInfo, body: fn(&Args<'_>) -> Result<Returned, Failure>) -> Datum {
+    // SAFETY: Postgres keeps the arguments alive and in place during the call.
+    let (args, isnull) = unsafe { ((*fcinfo).args.as_slice(usize::try_from((*fcinfo).nargs).unwrap_or(0)), &raw mut (*fcinfo).isnull) };
+    let datum = or_raise(|| Ok(body(&Args(args))?.into_datum()?));
+    // SAFETY: as above.
+    unsafe { *isnull = datum.is_none() };
+    datum.unwrap_or(Datum::null())
+}
+
+/// Makes C functions that `CREATE FUNCTION ... LANGUAGE c` can bind: `symbol, info => body`.
+macro_rules! sql_functions {
+    ($($symbol:ident, $info:ident => $body:path;)*) => {$(
+        /// Bound by `sql/`.
+        ///
+        /// # Safety
+        /// For Postgres's function manager.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C-unwind" fn $symbol(fcinfo: ::pgrx::pg_sys::FunctionCallInfo) -> ::pgrx::pg_sys::Datum {
+            // SAFETY: there is nothing with a destructor above this frame, and Postgres's fcinfo is handed on as it came.
+            unsafe { ::pgrx::pgrx_extern_c_guard(move || $crate::backend::calls::serve(fcinfo, $body)) }
+        }
+
+        /// Says which calling convention the function has.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $info() -> &'static ::pgrx::pg_sys::Pg_finfo_record {
+            const VERSION_1: ::pgrx::pg_sys::Pg_finfo_record = ::pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
+            &VERSION_1
+        }
+    )*};
+}
+pub(crate) use sql_functions;

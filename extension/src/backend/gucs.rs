@@ -1,0 +1,362 @@
+//! All settings of the extension.
+//!
+//! Why each has the context that it has:
+//! - What decides where a backend may connect (`allowed_hosts`, `allow_private_networks`, `ca_file`) is the administrator's, or every role that may
+//!   add a model could reach the internal network. `SUSET` and not `SIGHUP`, so that it can differ by database (`ALTER DATABASE ... SET`) and be
+//!   delegated (`GRANT SET ON PARAMETER`).
+//! - What protects the server from a guest, an upstream or an upload (sizes, CPU, memory) is `SUSET`: a role that could raise its own limits has none.
+//! - Master keys are `SUSET`: whoever chooses them can read every stored key.
+//! - What only shapes the caller's own statement (`default_model`, `timeout_ms`, `on_error`) is `USERSET`; `timeout_ms` stays below `max_timeout_ms`.
+//!
+//! Nothing is validated by a hook: Postgres answers a hook's refusal at start-up with the default value, which may permit more than the
+//! administrator wrote. A value that cannot be understood fails the call that needs it.
+
+use std::ffi::{CStr, CString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pg_llm_sandbox::Limits;
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{PostgresGucEnum, pg_sys};
+use zeroize::Zeroizing;
+
+/// What a failed call gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub(crate) enum OnError {
+    /// An ERROR.
+    #[name = c"error"]
+    Error,
+    /// NULL.
+    #[name = c"null"]
+    Null,
+    /// An object with a member `error`, from functions that return JSON; an ERROR from the others.
+    #[name = c"object"]
+    Object,
+}
+
+impl From<OnError> for pg_llm_gateway::OnError {
+    fn from(setting: OnError) -> Self {
+        match setting {
+            OnError::Error => Self::Error,
+            OnError::Null => Self::Null,
+            OnError::Object => Self::Object,
+        }
+    }
+}
+
+static ALLOWED_HOSTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static ALLOW_PRIVATE_NETWORKS: GucSetting<bool> = GucSetting::<bool>::new(false);
+static CA_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static MASTER_KEY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static MASTER_KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+static GUEST_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(64);
+static GUEST_CPU_MS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+static GUEST_LOG_BYTES: GucSetting<i32> = GucSetting::<i32>::new(16 << 10);
+static MAX_REQUEST_BYTES: GucSetting<i32> = GucSetting::<i32>::new(64 << 20);
+static MAX_RESPONSE_BYTES: GucSetting<i32> = GucSetting::<i32>::new(32 << 20);
+static MAX_HTTP_REQUESTS: GucSetting<i32> = GucSetting::<i32>::new(16);
+static MAX_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(600_000);
+static MAX_MODULE_BYTES: GucSetting<i32> = GucSetting::<i32>::new(32 << 20);
+static COMPILE_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(2048);
+static COMPILE_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(300_000);
+
+static DEFAULT_MODEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(60_000);
+static ON_ERROR: GucSetting<OnError> = GucSetting::<OnError>::new(OnError::Error);
+
+/// Defines every setting and reserves the prefix. Called from `_PG_init`, in the postmaster too: it does nothing but register.
+pub(crate) fn define() {
+    let secret = GucFlags::SUPERUSER_ONLY | GucFlags::NO_SHOW_ALL | GucFlags::NOT_WHILE_SEC_REST;
+    let admin_only = GucFlags::SUPERUSER_ONLY | GucFlags::NOT_WHILE_SEC_REST;
+
+    GucRegistry::define_string_guc(
+        c"pg_llm.allowed_hosts",
+        c"Hosts that models may talk to.",
+        c"Entries [SCHEME://]HOST[:PORT], separated by commas; *.example.com is every name below example.com, * every public host. A host that is \
+          named literally may be in a private network. Checked when a model is added and again at every call. Default: empty, which stands for the \
+          hosts of the built-in providers and the endpoints of models that a superuser added; anything else replaces that.",
+        &ALLOWED_HOSTS,
+        GucContext::Suset,
+        GucFlags::NOT_WHILE_SEC_REST,
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_llm.allow_private_networks",
+        c"Lets allowed hosts resolve to loopback, private and link-local addresses.",
+        c"Affects hosts that are allowed by a wildcard or as a built-in provider; those named literally may be anywhere. Default: off, so that a \
+          name in public DNS cannot lead into the internal network.",
+        &ALLOW_PRIVATE_NETWORKS,
+        GucContext::Suset,
+        GucFlags::NOT_WHILE_SEC_REST,
+    );
+    GucRegistry::define_string_guc(
+        c"pg_llm.ca_file",
+        c"PEM file of the certificate authorities to trust, in place of the system's.",
+        c"Affects TLS to every endpoint. Default: empty, the system's trust store.",
+        &CA_FILE,
+        GucContext::Suset,
+        admin_only,
+    );
+    define_master_key(secret);
+    GucRegistry::define_string_guc(
+        c"pg_llm.master_key_file",
+        c"File with the secret that stored API keys are encrypted with.",
+        c"At least 16 bytes, mode 0600, owned by the server's user; every session must see the same. Ignored when pg_llm.master_key is set. Default: \
+          empty, which stands for pg_llm/master.key in the data directory, created on first use.",
+        &MASTER_KEY_FILE,
+        GucContext::Suset,
+        admin_only,
+    );
+
+    define_limits();
+
+    GucRegistry::define_string_guc(
+        c"pg_llm.default_model",
+        c"Model that is used where a function is given NULL as instance_name.",
+        c"The caller needs the right to use it. Default: empty, none.",
+        &DEFAULT_MODEL,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_llm.timeout_ms",
+        c"Time that a call may take, retries included.",
+        c"A model's or an option's timeout_ms goes before it. Never more than pg_llm.max_timeout_ms, which 0 stands for. statement_timeout counts as \
+          well. Default: 1 minute.",
+        &TIMEOUT_MS,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_llm.on_error",
+        c"What a call that fails at the provider, on the way there or in the adapter gives back.",
+        c"error: an ERROR. null: NULL. object: {\"error\": ...} from functions that return JSON, an ERROR from those that return text. Wrong \
+          arguments, missing rights and cancellation are ERRORs always. Default: error.",
+        &ON_ERROR,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+
+    reserve_prefix();
+}
+
+fn define_limits() {
+    let define = |name, short, long, setting, min, max, unit| {
+        GucRegistry::define_int_guc(name, short, long, setting, min, max, GucContext::Suset, unit);
+    };
+    define(
+        c"pg_llm.guest_memory_mb",
+        c"Memory of an adapter during one call.",
+        c"Summed over all its linear memories. What it needs beyond ends the call with SQLSTATE 38001. Default: 64 MB.",
+        &GUEST_MEMORY_MB,
+        1,
+        4095,
+        GucFlags::UNIT_MB,
+    );
+    define(
+        c"pg_llm.guest_cpu_ms",
+        c"Processor time of one call.",
+        c"Of the calling thread; waiting for the upstream does not count. Beyond it the call ends with SQLSTATE 38001. Default: 10 s.",
+        &GUEST_CPU_MS,
+        1,
+        i32::MAX,
+        GucFlags::UNIT_MS,
+    );
+    define(
+        c"pg_llm.guest_log_bytes",
+        c"Log messages that an adapter may write in one call.",
+        c"What is beyond is dropped. Default: 16 kB.",
+        &GUEST_LOG_BYTES,
+        0,
+        1 << 20,
+        GucFlags::UNIT_BYTE,
+    );
+    define(
+        c"pg_llm.max_request_bytes",
+        c"Bytes of all requests of one call.",
+        c"Paths, headers and bodies together. Beyond it the call ends with SQLSTATE 54000. Default: 64 MB.",
+        &MAX_REQUEST_BYTES,
+        1024,
+        i32::MAX,
+        GucFlags::UNIT_BYTE,
+    );
+    define(
+        c"pg_llm.max_response_bytes",
+        c"Bytes of all responses of one call, after decompression.",
+        c"Beyond it the call ends with SQLSTATE 54000. Default: 32 MB.",
+        &MAX_RESPONSE_BYTES,
+        1024,
+        i32::MAX,
+        GucFlags::UNIT_BYTE,
+    );
+    define(
+        c"pg_llm.max_http_requests",
+        c"HTTP requests that an adapter may make in one call.",
+        c"Retries by the host are calls of their own. Beyond it the call ends with SQLSTATE 38001. Default: 16.",
+        &MAX_HTTP_REQUESTS,
+        1,
+        10_000,
+        GucFlags::default(),
+    );
+    define(
+        c"pg_llm.max_timeout_ms",
+        c"Upper bound of every timeout_ms.",
+        c"Bounds how long a call can hold a connection and its snapshot. Default: 10 minutes.",
+        &MAX_TIMEOUT_MS,
+        1,
+        i32::MAX,
+        GucFlags::UNIT_MS,
+    );
+    define(
+        c"pg_llm.max_module_bytes",
+        c"Size of a WebAssembly component that may be uploaded.",
+        c"Beyond it the upload fails with SQLSTATE 54000. Default: 32 MB.",
+        &MAX_MODULE_BYTES,
+        1024,
+        512 << 20,
+        GucFlags::UNIT_BYTE,
+    );
+    define(
+        c"pg_llm.compile_memory_mb",
+        c"Address space of the process that compiles an uploaded component.",
+        c"Default: 2 GB. Components that hold a JavaScript or Python interpreter need more.",
+        &COMPILE_MEMORY_MB,
+        128,
+        1 << 20,
+        GucFlags::UNIT_MB,
+    );
+    define(
+        c"pg_llm.compile_timeout_ms",
+        c"Time that compiling an uploaded component may take.",
+        c"Affects uploads, and a call that finds the code cache empty. Default: 5 minutes; a Rust component takes less than a second.",
+        &COMPILE_TIMEOUT_MS,
+        100,
+        i32::MAX,
+        GucFlags::UNIT_MS,
+    );
+}
+
+/// Shown as asterisks to everybody: `SHOW`, `current_setting`; `NO_SHOW_ALL` keeps it out of `pg_settings`.
+fn define_master_key(flags: GucFlags) {
+    unsafe extern "C-unwind" fn show() -> *const std::ffi::c_char {
+        // SAFETY: the setting's storage is a NUL-terminated string or NULL; static strings outlive the caller.
+        let set = unsafe { !(*MASTER_KEY.as_ptr()).is_null() && **MASTER_KEY.as_ptr() != 0 };
+        if set { c"********".as_ptr() } else { c"".as_ptr() }
+    }
+    // SAFETY: the hook cannot panic and calls nothing of Postgres.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"pg_llm.master_key",
+            c"Secret that stored API keys are encrypted with. Prefer pg_llm.master_key_file.",
+            c"At least 16 bytes; every session must see the same. A file is better: configuration files are copied about, and SET can end up in a log. \
+              Default: empty, a file is used.",
+            &MASTER_KEY,
+            GucContext::Suset,
+            flags,
+            None,
+            None,
+            Some(show),
+        );
+    }
+}
+
+fn reserve_prefix() {
+    let prefix: &CStr = c"pg_llm";
+    // SAFETY: a static string; called once, after all settings are defined.
+    unsafe {
+        #[cfg(feature = "pg14")]
+        pg_sys::EmitWarningsOnPlaceholders(prefix.as_ptr());
+        #[cfg(not(feature = "pg14"))]
+        pg_sys::MarkGUCPrefixReserved(prefix.as_ptr());
+    }
+}
+
+fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
+    let text = setting.get()?.to_string_lossy().trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+fn unsigned(setting: &GucSetting<i32>) -> usize {
+    usize::try_from(setting.get()).unwrap_or(0)
+}
+
+fn milliseconds(setting: &GucSetting<i32>) -> Duration {
+    Duration::from_millis(unsigned(setting) as u64)
+}
+
+/// `pg_llm.allowed_hosts`; none stands for the default.
+pub(crate) fn allowed_hosts() -> Option<String> {
+    text(&ALLOWED_HOSTS)
+}
+
+/// `pg_llm.allow_private_networks`.
+pub(crate) fn allow_private_networks() -> bool {
+    ALLOW_PRIVATE_NETWORKS.get()
+}
+
+/// `pg_llm.ca_file`.
+pub(crate) fn ca_file() -> Option<PathBuf> {
+    text(&CA_FILE).map(PathBuf::from)
+}
+
+/// `pg_llm.master_key`.
+pub(crate) fn master_key() -> Option<Zeroizing<Vec<u8>>> {
+    let key = Zeroizing::new(MASTER_KEY.get()?.into_bytes());
+    (!key.is_empty()).then_some(key)
+}
+
+/// `pg_llm.master_key_file`.
+pub(crate) fn master_key_file() -> Option<PathBuf> {
+    text(&MASTER_KEY_FILE).map(PathBuf::from)
+}
+
+/// `pg_llm.default_model`.
+pub(crate) fn default_model() -> Option<String> {
+    text(&DEFAULT_MODEL)
+}
+
+/// `pg_llm.on_error`.
+pub(crate) fn on_error() -> OnError {
+    ON_ERROR.get()
+}
+
+/// `pg_llm.timeout_ms`, below its ceiling.
+pub(crate) fn timeout() -> Duration {
+    let timeout = milliseconds(&TIMEOUT_MS);
+    if timeout.is_zero() { max_timeout() } else { timeout.min(max_timeout()) }
+}
+
+/// `pg_llm.max_timeout_ms`.
+pub(crate) fn max_timeout() -> Duration {
+    milliseconds(&MAX_TIMEOUT_MS)
+}
+
+/// `pg_llm.max_module_bytes`.
+pub(crate) fn max_module_bytes() -> usize {
+    unsigned(&MAX_MODULE_BYTES)
+}
+
+/// `pg_llm.compile_memory_mb`, in bytes.
+pub(crate) fn compile_memory_bytes() -> u64 {
+    (unsigned(&COMPILE_MEMORY_MB) as u64) << 20
+}
+
+/// `pg_llm.compile_timeout_ms`.
+pub(crate) fn compile_timeout() -> Duration {
+    milliseconds(&COMPILE_TIMEOUT_MS)
+}
+
+/// The limits of a call that begins now.
+pub(crate) fn limits_now() -> Limits {
+    Limits {
+        memory_bytes: unsigned(&GUEST_MEMORY_MB) << 20,
+        cpu: milliseconds(&GUEST_CPU_MS),
+        request_bytes: unsigned(&MAX_REQUEST_BYTES) as u64,
+        response_bytes: unsigned(&MAX_RESPONSE_BYTES) as u64,
+        log_bytes: unsigned(&GUEST_LOG_BYTES),
+        http_requests: u32::try_from(MAX_HTTP_REQUESTS.get()).unwrap_or(1),
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,14 @@
+//! What is the business of a Postgres process. `unsafe` lives here, in small modules, and in `catalog/query.rs`.
+
+pub(crate) mod calls;
+pub(crate) mod compiler_process;
+pub(crate) mod data_directory;
+pub(crate) mod egress;
+pub(crate) mod encoding;
+pub(crate) mod errors;
+pub(crate) mod gucs;
+pub(crate) mod interrupts;
+pub(crate) mod key_file;
+pub(crate) mod privileges;
+pub(crate) mod runtime;
+pub(crate) mod stack;

@@ -1,0 +1,9 @@
+//! Typed access to the extension's tables, and the providers that are part of the library.
+
+pub(crate) mod builtin;
+pub(crate) mod grants;
+pub(crate) mod keys;
+pub(crate) mod models;
+pub(crate) mod modules;
+mod query;
+pub(crate) mod route;

@@ -1,0 +1,132 @@
+//! Models: names, types, configurations.
+
+use pg_llm_sandbox::Digest;
+use pgrx::pg_sys::{BOOLOID, Oid, TEXTOID};
+
+use super::query::{Param, Row, Statement};
+use crate::backend::errors::{SqlError, State};
+use crate::backend::privileges;
+
+/// All that a call needs of the catalog, from one query.
+pub(crate) struct StoredModel {
+    pub(crate) model_type: String,
+    /// JSON without secrets.
+    pub(crate) config: String,
+    pub(crate) endpoint_trusted: bool,
+    /// The uploaded component and its profile; none when `model_type` is built in.
+    pub(crate) uploaded: Option<(Digest, String)>,
+    pub(crate) keys: Vec<SealedKey>,
+    users: Vec<Oid>,
+}
+
+/// A key as it is stored.
+pub(crate) struct SealedKey {
+    pub(crate) name: String,
+    pub(crate) master_key_id: String,
+    pub(crate) sealed: Vec<u8>,
+}
+
+/// A model before it was changed.
+pub(crate) struct Former {
+    pub(crate) model_type: String,
+    pub(crate) config: String,
+    pub(crate) endpoint_trusted: bool,
+}
+
+// One row a key, or one row with NULLs. 0 is PUBLIC.
+static ROUTE: Statement = Statement::new(
+    "SELECT m.model_type, m.config::pg_catalog.text, m.endpoint_trusted, p.digest, p.profile, \
+            (SELECT pg_catalog.string_agg(g.role::pg_catalog.oid::pg_catalog.text, ' ') FROM _pg_llm_catalog.grants g \
+              WHERE g.instance_name OPERATOR(pg_catalog.=) m.instance_name), \
+            k.key_name, k.master_key_id, k.sealed \
+       FROM _pg_llm_catalog.models m \
+       LEFT JOIN _pg_llm_catalog.providers p ON p.model_type OPERATOR(pg_catalog.=) m.model_type \
+       LEFT JOIN _pg_llm_catalog.keys k ON k.instance_name OPERATOR(pg_catalog.=) m.instance_name \
+      WHERE m.instance_name OPERATOR(pg_catalog.=) $1",
+    &[TEXTOID],
+);
+static INSERT: Statement = Statement::new(
+    "INSERT INTO _pg_llm_catalog.models (instance_name, model_type, config, endpoint_trusted, local_model) \
+     VALUES ($1, $2, $3::pg_catalog.jsonb, $4, $5) ON CONFLICT (instance_name) DO NOTHING RETURNING instance_name",
+    &[TEXTOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID],
+);
+static UPDATE: Statement = Statement::new(
+    "UPDATE _pg_llm_catalog.models SET model_type = $2, config = $3::pg_catalog.jsonb, endpoint_trusted = $4, local_model = $5, \
+            updated_at = pg_catalog.now() \
+      WHERE instance_name OPERATOR(pg_catalog.=) $1",
+    &[TEXTOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID],
+);
+static LOCK: Statement = Statement::new(
+    "SELECT m.model_type, m.config::pg_catalog.text, m.endpoint_trusted, \
+            (SELECT g.role::pg_catalog.oid FROM _pg_llm_catalog.grants g WHERE g.instance_name OPERATOR(pg_catalog.=) m.instance_name AND g.is_owner) \
+       FROM _pg_llm_catalog.models m WHERE m.instance_name OPERATOR(pg_catalog.=) $1 FOR UPDATE OF m",
+    &[TEXTOID],
+);
+static DELETE: Statement = Statement::new("DELETE FROM _pg_llm_catalog.models WHERE instance_name OPERATOR(pg_catalog.=) $1", &[TEXTOID]);
+
+/// Finds a model that `role` may use.
+pub(crate) fn usable(instance: &str, role: Oid) -> Result<StoredModel, SqlError> {
+    let rows = ROUTE.read(&[Param::Text(instance)])?;
+    let Some(first) = rows.first() else { return Err(unknown(instance)) };
+    let mut model = StoredModel::from_row(first)?;
+    for row in &rows {
+        if let (Some(name), Some(sealed)) = (row.text(6)?, row.bytes(8)) {
+            model.keys.push(SealedKey { name, master_key_id: row.required_text(7)?, sealed });
+        }
+    }
+    if model.users.iter().any(|user| user.to_u32() == 0 || privileges::has_rights_of(role, *user)) || privileges::is_superuser(role) {
+        Ok(model)
+    } else {
+        Err(SqlError::new(State::Forbidden, format!("pg_llm: permission denied for model \"{instance}\""))
+            .hint("Its owner can grant it to you: SELECT pg_llm_grant_model(...)."))
+    }
+}
+
+impl StoredModel {
+    fn from_row(row: &Row) -> Result<Self, SqlError> {
+        let digest = row.bytes(3).and_then(|d| Digest::try_from(d).ok());
+        Ok(Self {
+            model_type: row.required_text(0)?,
+            config: row.required_text(1)?,
+            endpoint_trusted: row.boolean(2),
+            uploaded: digest.map(|d| Ok((d, row.required_text(4)?))).transpose()?,
+            users: row.oids(5),
+            keys: Vec::new(),
+        })
+    }
+}
+
+/// Inserts a model that belongs to `role`. False when the name is taken.
+pub(crate) fn insert(instance: &str, role: Oid, model_type: &str, config: &str, endpoint_trusted: bool, local: bool) -> Result<bool, SqlError> {
+    let inserted = INSERT.write(&[Param::Text(instance), Param::Text(model_type), Param::Text(config), Param::Bool(endpoint_trusted), Param::Bool(local)])?;
+    if inserted.is_empty() {
+        return Ok(false);
+    }
+    super::grants::set_owner(instance, role)?;
+    Ok(true)
+}
+
+/// Changes a model that [`owned`] has locked.
+pub(crate) fn update(instance: &str, model_type: &str, config: &str, endpoint_trusted: bool, local: bool) -> Result<(), SqlError> {
+    UPDATE.write(&[Param::Text(instance), Param::Text(model_type), Param::Text(config), Param::Bool(endpoint_trusted), Param::Bool(local)]).map(|_| ())
+}
+
+/// Locks a model until the transaction ends, if there is one, and checks that `role` has its owner's rights.
+pub(crate) fn owned(instance: &str, role: Oid) -> Result<Option<Former>, SqlError> {
+    let rows = LOCK.write(&[Param::Text(instance)])?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    if !privileges::is_superuser(role) && !row.oid(3).is_some_and(|owner| privileges::has_rights_of(role, owner)) {
+        return Err(SqlError::new(State::Forbidden, format!("pg_llm: must be owner of model \"{instance}\"")));
+    }
+    Ok(Some(Former { model_type: row.required_text(0)?, config: row.required_text(1)?, endpoint_trusted: row.boolean(2) }))
+}
+
+/// Removes a model with its keys and grants.
+pub(crate) fn delete(instance: &str) -> Result<(), SqlError> {
+    DELETE.write(&[Param::Text(instance)]).map(|_| ())
+}
+
+/// 42704.
+pub(crate) fn unknown(instance: &str) -> SqlError {
+    SqlError::new(State::Undefined, format!("pg_llm: model \"{instance}\" does not exist")).hint("Models that you may use: SELECT instance_name FROM pg_llm_models.")
+}

@@ -1,0 +1,104 @@
+//! From a model's name to an owned route that the gateway can follow without Postgres.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pg_llm_gateway::{ModelSpec, Route};
+use pg_llm_sandbox::keys::KeyRing;
+use pg_llm_sandbox::report::{Description, Profile};
+use pg_llm_sandbox::{Digest, Provider};
+use pgrx::pg_sys::Oid;
+
+use super::models::{self, StoredModel};
+use super::{builtin, keys, modules};
+use crate::backend::errors::{Failure, SqlError, State};
+use crate::backend::{egress, gucs, runtime};
+
+/// A configuration read before, and what it was read from: an equal text means an equal spec.
+struct Known {
+    model_type: String,
+    config: String,
+    uploaded: Option<(Digest, String)>,
+    spec: Arc<ModelSpec>,
+}
+
+static KNOWN: Mutex<Option<HashMap<String, Known>>> = Mutex::new(None);
+/// More models than this are forgotten, and read again when they are called.
+const MOST_KNOWN: usize = 256;
+
+/// Resolves the model `instance` for `role`.
+pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
+    let model = models::usable(instance, role)?;
+    let spec = spec(instance, &model)?;
+    let private_ok = match &spec.endpoint {
+        Some(endpoint) => egress::private_ok(instance, endpoint, model.endpoint_trusted)?,
+        None => false,
+    };
+    let mut ring = KeyRing::new();
+    for key in &model.keys {
+        ring.insert(key.name.as_str(), keys::open(instance, &key.name, &key.master_key_id, &key.sealed)?);
+    }
+    Ok(Route {
+        instance: instance.to_owned(),
+        spec,
+        provider: provider(&model)?,
+        keys: Arc::new(ring),
+        private_ok,
+        limits: gucs::limits_now(),
+        timeout: gucs::timeout(),
+        timeout_ceiling: gucs::max_timeout(),
+    })
+}
+
+fn provider(model: &StoredModel) -> Result<Provider, Failure> {
+    match &model.uploaded {
+        Some((digest, _)) => runtime::uploaded(digest, || modules::wasm(digest)),
+        None => match builtin::find(&model.model_type)? {
+            Some((component, _)) => Ok(runtime::builtin(component)?),
+            None => Err(unknown_type(&model.model_type)?.into()),
+        },
+    }
+}
+
+fn spec(instance: &str, model: &StoredModel) -> Result<Arc<ModelSpec>, SqlError> {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = known.get_or_insert_default();
+    if let Some(k) = known.get(instance)
+        && (&k.model_type, &k.config, &k.uploaded) == (&model.model_type, &model.config, &model.uploaded)
+    {
+        return Ok(Arc::clone(&k.spec));
+    }
+    let spec = Arc::new(match &model.uploaded {
+        Some((digest, profile)) => {
+            let description = modules::report(digest)?.description;
+            read(instance, &description, profile_of(&description, profile)?, &model.config)?
+        }
+        None => match builtin::find(&model.model_type)? {
+            Some((component, profile)) => read(instance, &component.report.description, profile, &model.config)?,
+            None => return Err(unknown_type(&model.model_type)?),
+        },
+    });
+    if known.len() >= MOST_KNOWN {
+        known.clear();
+    }
+    let (model_type, config, uploaded) = (model.model_type.clone(), model.config.clone(), model.uploaded.clone());
+    known.insert(instance.to_owned(), Known { model_type, config, uploaded, spec: Arc::clone(&spec) });
+    Ok(spec)
+}
+
+fn read(instance: &str, description: &Description, profile: &Profile, config: &str) -> Result<ModelSpec, SqlError> {
+    let config = serde_json::from_str(config).map_err(|e| SqlError::new(State::SetUp, format!("pg_llm: the configuration of model \"{instance}\" is damaged: {e}")))?;
+    Ok(ModelSpec::parse(instance, description, profile, &config)?.spec)
+}
+
+/// The profile of an uploaded provider.
+pub(crate) fn profile_of<'a>(description: &'a Description, profile: &str) -> Result<&'a Profile, SqlError> {
+    description.profile(profile).ok_or_else(|| SqlError::new(State::SetUp, format!("pg_llm: the uploaded module has no profile \"{profile}\" any more")).hint("Upload it again."))
+}
+
+/// 42704, with the types that there are.
+pub(crate) fn unknown_type(model_type: &str) -> Result<SqlError, SqlError> {
+    let known: Vec<_> = builtin::all()?.iter().flat_map(|b| &b.report.description.profiles).map(|p| p.name.as_str()).collect();
+    Ok(SqlError::new(State::Undefined, format!("pg_llm: model type \"{model_type}\" does not exist"))
+        .hint(format!("Built in: {}. Uploaded ones: SELECT model_type FROM pg_llm_providers WHERE NOT builtin.", known.join(", "))))
+}

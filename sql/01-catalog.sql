@@ -1,0 +1,77 @@
+-- The catalog of pg_llm. Users reach it through functions and views only; nothing in it is granted to anybody.
+--
+-- Roles are kept as regrole, so that a renamed role keeps its rights and a new role that takes a dropped one's name inherits none. They stand in
+-- tables of their own (grants, provider_owners), so that a dump can leave out the rows of roles that no longer exist: restored, their bare numbers
+-- could be another role's.
+
+CREATE SCHEMA _pg_llm_catalog;
+COMMENT ON SCHEMA _pg_llm_catalog IS 'Tables of pg_llm. Reached through the functions and views of the extension only.';
+REVOKE ALL ON SCHEMA _pg_llm_catalog FROM PUBLIC;
+
+CREATE TABLE _pg_llm_catalog.modules (
+    digest      bytea       NOT NULL PRIMARY KEY CHECK (pg_catalog.octet_length(digest) OPERATOR(pg_catalog.=) 32),
+    wasm        bytea       NOT NULL,
+    report      jsonb       NOT NULL,
+    uploaded_by text        NOT NULL,
+    uploaded_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+-- Read as a whole, and seldom: compressing and slicing cost more than they save.
+ALTER TABLE _pg_llm_catalog.modules ALTER COLUMN wasm SET STORAGE EXTERNAL;
+COMMENT ON TABLE _pg_llm_catalog.modules IS 'Uploaded WebAssembly components, each once, and what the compiler found out about them. Compiled code is in files of the data directory, never here.';
+
+CREATE TABLE _pg_llm_catalog.providers (
+    model_type text  NOT NULL PRIMARY KEY,
+    digest     bytea NOT NULL REFERENCES _pg_llm_catalog.modules,
+    profile    text  NOT NULL
+);
+CREATE INDEX ON _pg_llm_catalog.providers (digest);
+COMMENT ON TABLE _pg_llm_catalog.providers IS 'Uploaded providers: which component, and which of its profiles, a model_type stands for. The built-in ones are part of the library.';
+
+CREATE TABLE _pg_llm_catalog.provider_owners (
+    model_type text    NOT NULL PRIMARY KEY REFERENCES _pg_llm_catalog.providers ON DELETE CASCADE,
+    role       regrole NOT NULL
+);
+COMMENT ON TABLE _pg_llm_catalog.provider_owners IS 'Who uploaded a provider and may replace or remove it.';
+
+CREATE TABLE _pg_llm_catalog.models (
+    instance_name    text        NOT NULL PRIMARY KEY,
+    model_type       text        NOT NULL,
+    config           jsonb       NOT NULL,
+    -- A superuser chose the endpoint.
+    endpoint_trusted boolean     NOT NULL,
+    -- What callers of the older pg_llm_add_model said of it.
+    local_model      boolean     NOT NULL DEFAULT false,
+    created_at       timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    updated_at       timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+CREATE INDEX ON _pg_llm_catalog.models (model_type);
+COMMENT ON TABLE _pg_llm_catalog.models IS 'Models, without their keys.';
+
+CREATE TABLE _pg_llm_catalog.grants (
+    instance_name text    NOT NULL REFERENCES _pg_llm_catalog.models ON DELETE CASCADE,
+    -- 0 is PUBLIC.
+    role          regrole NOT NULL,
+    is_owner      boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (instance_name, role)
+);
+COMMENT ON TABLE _pg_llm_catalog.grants IS 'Who owns a model and who else may use it.';
+
+CREATE TABLE _pg_llm_catalog.keys (
+    instance_name text        NOT NULL REFERENCES _pg_llm_catalog.models ON DELETE CASCADE,
+    key_name      text        NOT NULL,
+    -- Which master key it was encrypted with; says nothing of the key itself.
+    master_key_id text        NOT NULL,
+    -- version (1 byte), nonce (12), AES-256-GCM ciphertext and tag; bound to the version, instance_name and key_name.
+    sealed        bytea       NOT NULL,
+    updated_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (instance_name, key_name)
+);
+COMMENT ON TABLE _pg_llm_catalog.keys IS 'API keys, encrypted with a master key that is not in the database.';
+
+-- A dump keeps it all, in an order that satisfies the foreign keys. API keys stay encrypted: they are of use only with the same master key.
+SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.modules', '');
+SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.providers', '');
+SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.provider_owners', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
+SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.models', '');
+SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.grants', 'WHERE role = 0::oid OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
+SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.keys', '');

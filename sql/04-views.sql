@@ -1,0 +1,79 @@
+-- What a role may know. No view shows a key.
+
+CREATE FUNCTION _pg_llm_catalog.builtin_providers()
+RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pg_llm_builtin_providers_wrapper';
+COMMENT ON FUNCTION _pg_llm_catalog.builtin_providers() IS 'Reports of the components that are part of the library.';
+
+CREATE FUNCTION _pg_llm_catalog.call_limits()
+RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pg_llm_call_limits_wrapper';
+COMMENT ON FUNCTION _pg_llm_catalog.call_limits() IS 'The limits of a call that would begin now, from the settings.';
+
+CREATE VIEW pg_llm_models WITH (security_barrier) AS
+SELECT m.instance_name,
+       m.model_type,
+       m.config ->> 'model_name' AS model_name,
+       m.config ->> 'api_endpoint' AS api_endpoint,
+       m.config,
+       ARRAY(SELECT k.key_name FROM _pg_llm_catalog.keys k WHERE k.instance_name = m.instance_name ORDER BY k.key_name) AS key_names,
+       (SELECT g.role FROM _pg_llm_catalog.grants g WHERE g.instance_name = m.instance_name AND g.is_owner) AS owner,
+       ARRAY(SELECT CASE WHEN g.role = 0::oid THEN 'public' ELSE g.role::text END
+               FROM _pg_llm_catalog.grants g WHERE g.instance_name = m.instance_name AND NOT g.is_owner ORDER BY 1) AS granted_to,
+       p.digest IS NULL AS builtin,
+       m.local_model,
+       m.created_at,
+       m.updated_at
+  FROM _pg_llm_catalog.models m
+  LEFT JOIN _pg_llm_catalog.providers p ON p.model_type = m.model_type
+ WHERE EXISTS (SELECT FROM _pg_llm_catalog.grants g
+                WHERE g.instance_name = m.instance_name
+                  AND (g.role = 0::oid OR pg_catalog.pg_has_role(current_user, g.role, 'USAGE')))
+    OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user);
+COMMENT ON VIEW pg_llm_models IS 'The models that the current role may use, without their keys.';
+
+CREATE VIEW pg_llm_providers WITH (security_barrier) AS
+SELECT profile ->> 'name' AS model_type,
+       ARRAY(SELECT pg_catalog.jsonb_array_elements_text(profile -> 'aliases')) AS aliases,
+       true AS builtin,
+       report #>> '{description,name}' AS adapter,
+       report #>> '{description,version}' AS version,
+       report #>> '{description,summary}' AS summary,
+       profile ->> 'default_endpoint' AS default_endpoint,
+       profile -> 'keys' AS keys,
+       ARRAY(SELECT pg_catalog.jsonb_array_elements_text(profile -> 'capabilities')) AS capabilities,
+       ARRAY(SELECT pg_catalog.jsonb_array_elements_text(report -> 'exports')) AS exports,
+       ARRAY(SELECT pg_catalog.jsonb_array_elements_text(report -> 'imports')) AS imports,
+       report ->> 'wit_version' AS wit_version,
+       report ->> 'sha256' AS digest,
+       (report ->> 'size')::bigint AS size,
+       _pg_llm_catalog.call_limits() AS limits,
+       NULL::regrole AS owner,
+       NULL::timestamptz AS uploaded_at
+  FROM pg_catalog.jsonb_array_elements(_pg_llm_catalog.builtin_providers()) AS builtin (report),
+       pg_catalog.jsonb_array_elements(report #> '{description,profiles}') AS profiles (profile)
+UNION ALL
+SELECT p.model_type,
+       '{}',
+       false,
+       m.report #>> '{description,name}',
+       m.report #>> '{description,version}',
+       m.report #>> '{description,summary}',
+       profile ->> 'default_endpoint',
+       profile -> 'keys',
+       ARRAY(SELECT pg_catalog.jsonb_array_elements_text(profile -> 'capabilities')),
+       ARRAY(SELECT pg_catalog.jsonb_array_elements_text(m.report -> 'exports')),
+       ARRAY(SELECT pg_catalog.jsonb_array_elements_text(m.report -> 'imports')),
+       m.report ->> 'wit_version',
+       m.report ->> 'sha256',
+       (m.report ->> 'size')::bigint,
+       _pg_llm_catalog.call_limits(),
+       o.role,
+       m.uploaded_at
+  FROM _pg_llm_catalog.providers p
+  JOIN _pg_llm_catalog.modules m USING (digest)
+  LEFT JOIN _pg_llm_catalog.provider_owners o USING (model_type)
+  LEFT JOIN LATERAL pg_catalog.jsonb_array_elements(m.report #> '{description,profiles}') AS profiles (profile) ON profile ->> 'name' = p.profile;
+COMMENT ON VIEW pg_llm_providers IS 'Built-in and uploaded providers: what each is, can do, needs and may use.';
+
+GRANT SELECT ON pg_llm_models, pg_llm_providers TO PUBLIC;
