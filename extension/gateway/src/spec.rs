@@ -82,6 +82,7 @@ impl ModelSpec {
                 if let Some(expected) = expected.filter(|t| !has_type(value, t)) {
                     return Err(m.wrong(name, &format!("of type {expected}"), value));
                 }
+                check_one_of(name, value, schema.and_then(|s| s[name].get("enum")))?;
                 settings.insert(name.to_owned(), value.clone());
             }
         }
@@ -123,6 +124,18 @@ fn has_type(value: &Value, name: &str) -> bool {
         "object" => value.is_object(),
         "array" => value.is_array(),
         _ => true,
+    }
+}
+
+/// A value that the schema lists none of is refused here: an adapter would meet it only in a call, or send it.
+fn check_one_of(name: &str, value: &Value, listed: Option<&Value>) -> Result<(), ConfigError> {
+    match listed.and_then(Value::as_array) {
+        Some(listed) if !listed.contains(value) => {
+            let listed = listed.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+            let value = crate::error::clip(&value.to_string(), 100);
+            Err(ConfigError::invalid(format!("config key \"{name}\" cannot be {value}"), format!("It is one of {listed}.")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -169,7 +182,7 @@ mod tests {
     fn description() -> Description {
         serde_json::from_value(json!({
             "name": "openai", "version": "1", "summary": "",
-            "settings_schema": {"properties": {"api_version": {"type": "string"}, "stream_usage": {"type": "boolean"}}},
+            "settings_schema": {"properties": {"api_version": {"type": "string"}, "stream_usage": {"type": "boolean"}, "role": {"enum": ["system", "user"]}}},
             "profiles": [
                 {"name": "openai", "aliases": ["chatgpt"], "default_endpoint": "https://api.openai.com/v1", "keys": [{"name": "default", "required": true, "description": ""}],
                  "capabilities": [], "settings": {"stream_usage": true}},
@@ -197,6 +210,14 @@ mod tests {
         assert_eq!(Value::Object(spec.settings), json!({"stream_usage": false, "api_version": "1"}));
         assert_eq!(spec.model_name, "m");
         assert_eq!(spec.endpoint.unwrap().to_string(), "https://api.openai.com/v1");
+    }
+
+    #[test]
+    fn a_setting_with_a_list_of_values_takes_no_other() {
+        assert!(parse("openai", &json!({"role": "user"})).is_ok());
+        for bad in [json!("king"), json!(1)] {
+            assert_eq!(parse("openai", &json!({"role": bad})).unwrap_err().hint.as_deref(), Some("It is one of \"system\", \"user\"."));
+        }
     }
 
     #[test]

@@ -174,9 +174,9 @@ impl Call {
     /// Runs guest code.
     pub(crate) fn enter<T>(&mut self, run: impl FnOnce(StoreContextMut<'_, CallState>) -> wasmtime::Result<T>) -> Result<T, CallError> {
         let ticker = Arc::clone(&self.store.data().ticker);
-        if !ticker.start() {
+        let Some(_watched) = ticker.watch() else {
             return Err(CallError::Host("no thread can be started that would watch the guest".to_owned()));
-        }
+        };
         let _entered = patience::enter(&self.store.data().patience);
         self.store.data_mut().entered_at = thread_cpu();
         self.store.set_epoch_deadline(1);
@@ -184,7 +184,6 @@ impl Call {
         let state = self.store.data_mut();
         state.usage.cpu += thread_cpu().saturating_sub(state.entered_at);
         state.usage.peak_memory = state.limiter.peak_memory;
-        ticker.stop();
         result.map_err(|e| self.explain(&e))
     }
 

@@ -92,8 +92,8 @@ impl CodeCache {
         mac.update(digest);
         let mut block = vec![0; 64 << 10];
         while left > 0 {
-            let n = from.read(&mut block)?;
-            let n = n.min(usize::try_from(left).unwrap_or(n));
+            let most = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let n = from.read(&mut block[..most])?;
             if n == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -34,8 +34,12 @@ impl Ticker {
         Self { shared: Arc::default(), engine, thread: OnceLock::new() }
     }
 
-    /// Guest code runs until the guard is dropped. False when the clock could not be started: then nothing would ever stop the guest.
-    pub(crate) fn start(&self) -> bool {
+    /// Guest code runs until the guard is dropped. None when the clock could not be started: then nothing would ever stop the guest.
+    pub(crate) fn watch(&self) -> Option<Watched<'_>> {
+        self.start().then_some(Watched(self))
+    }
+
+    fn start(&self) -> bool {
         self.shared.running.fetch_add(1, Ordering::SeqCst);
         let thread = self.thread.get_or_init(|| {
             let (shared, engine) = (Arc::clone(&self.shared), self.engine.clone());
@@ -55,8 +59,7 @@ impl Ticker {
         }
     }
 
-    /// The end of what [`Self::start`] began.
-    pub(crate) fn stop(&self) {
+    fn stop(&self) {
         self.shared.running.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -71,6 +74,15 @@ impl Ticker {
         self.stop();
         let _resume = Resume(self);
         wait()
+    }
+}
+
+/// See [`Ticker::watch`].
+pub(crate) struct Watched<'a>(&'a Ticker);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 

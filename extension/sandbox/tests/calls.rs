@@ -117,11 +117,11 @@ fn throwing_the_switch_ends_a_wait_and_closes_the_connection() {
         let stop = StopSwitch::new().unwrap();
         let (grant, provider) = (grant(&upstream.url(), &stop), openai_provider());
         let call = thread::spawn(move || provider.complete(grant, &request("hi")).result);
-        upstream.wait_for(|seen| !seen.requests.is_empty(), LONG);
+        assert!(upstream.wait_for(|seen| !seen.requests.is_empty(), LONG));
         thread::sleep(Duration::from_millis(20));
         stop.throw();
         assert!(matches!(call.join().unwrap(), Err(CallError::Stopped)));
-        upstream.wait_until_closed(LONG);
+        assert!(upstream.wait_until_closed(LONG));
     }
 }
 

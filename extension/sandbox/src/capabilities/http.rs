@@ -13,7 +13,8 @@ use crate::redact::Redactor;
 use crate::wit::pg_llm::guest::http::{Error, Header, Host, HostResponse, Method, Request};
 
 /// A response whose head has arrived, as the host keeps it.
-pub(crate) struct Response {
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Response {
     status: u16,
     headers: Vec<Header>,
     body: BodyReader<'static>,
@@ -138,7 +139,11 @@ impl CallState {
         self.patience.clear_refusal();
         let agent = self.agents.get(endpoint.is_tls(), self.patience.private_ok).map_err(Error::Connect)?;
         self.patience.connecting.set(false);
-        let answer = self.ticker.pause(|| agent.run(message));
+        let answer = self.ticker.pause(|| match request.method {
+            // A body of no bytes is still a body, which these do not have.
+            Method::Get | Method::Delete => agent.run(message.map(|_| ())),
+            Method::Post | Method::Put | Method::Patch => agent.run(message),
+        });
         let answer = match (answer, host_cause(self.patience.cause())) {
             (_, Some(error)) => return Err(error),
             (Ok(answer), None) => answer,

@@ -21,7 +21,7 @@ pub(super) fn resolve(host: &str, port: u16, patience: &Patience) -> io::Result<
     }
     let lookup = Arc::new(Lookup { answer: Mutex::new(None), done: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? });
     let (theirs, name) = (Arc::clone(&lookup), host.to_owned());
-    spawn_quiet("pg_llm resolver", 256 * 1024, move || {
+    spawn_quiet("pg_llm resolver", 512 * 1024, move || {
         let answer = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
         *theirs.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         let _ = rustix::io::write(&theirs.done, &1_u64.to_ne_bytes());
