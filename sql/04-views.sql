@@ -59,9 +59,9 @@ SELECT p.model_type,
        m.report #>> '{description,name}',
        m.report #>> '{description,version}',
        m.report #>> '{description,summary}',
-       profile ->> 'default_endpoint',
-       profile -> 'keys',
-       ARRAY(SELECT pg_catalog.jsonb_array_elements_text(profile -> 'capabilities')),
+       d.profile ->> 'default_endpoint',
+       d.profile -> 'keys',
+       ARRAY(SELECT pg_catalog.jsonb_array_elements_text(d.profile -> 'capabilities')),
        ARRAY(SELECT pg_catalog.jsonb_array_elements_text(m.report -> 'exports')),
        ARRAY(SELECT pg_catalog.jsonb_array_elements_text(m.report -> 'imports')),
        m.report ->> 'wit_version',
@@ -73,7 +73,7 @@ SELECT p.model_type,
   FROM _pg_llm_catalog.providers p
   JOIN _pg_llm_catalog.modules m USING (digest)
   LEFT JOIN _pg_llm_catalog.provider_owners o USING (model_type)
-  LEFT JOIN LATERAL pg_catalog.jsonb_array_elements(m.report #> '{description,profiles}') AS profiles (profile) ON profile ->> 'name' = p.profile;
+  LEFT JOIN LATERAL pg_catalog.jsonb_array_elements(m.report #> '{description,profiles}') AS d (profile) ON d.profile ->> 'name' = p.profile;
 COMMENT ON VIEW pg_llm_providers IS 'Built-in and uploaded providers: what each is, can do, needs and may use.';
 
 GRANT SELECT ON pg_llm_models, pg_llm_providers TO PUBLIC;

@@ -17,7 +17,6 @@ pgrx::pg_module_magic!(name, version);
 /// Called when the library is loaded, under `shared_preload_libraries` in the postmaster. Registers settings; starts and opens nothing.
 #[allow(non_snake_case)]
 #[pgrx::pg_guard]
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn _PG_init() {
     backend::errors::install_panic_hook();
     backend::gucs::define();

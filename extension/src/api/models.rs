@@ -84,7 +84,7 @@ fn add(wanted: Wanted) -> Result<Returned, Failure> {
     let ParsedProvider { report, profile } = provider(&wanted.model_type)?;
     let description = &report.description;
     let profile = route::profile_of(description, &profile)?;
-    let ParsedConfig { spec, stored, keys: mut given } = ModelSpec::parse(&wanted.instance, description, profile, &wanted.config)?;
+    let ParsedConfig { spec, stored, keys: mut given } = ModelSpec::parse(&wanted.instance, description, profile, &wanted.config).map_err(SqlError::from)?;
     // Older callers write '' for none.
     if let Some(key) = wanted.api_key.filter(|k| !k.is_empty()) {
         if given.iter().any(|(name, _)| name == DEFAULT_KEY) {

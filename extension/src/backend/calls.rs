@@ -26,11 +26,7 @@ pub(crate) enum Returned {
 }
 
 impl Args<'_> {
-    /// How many there are: one C function may serve several SQL signatures.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
+    /// None for NULL, and for an argument that this SQL signature of the function does not have.
     fn datum(&self, index: usize) -> Option<Datum> {
         self.0.get(index).filter(|d| !d.isnull).map(|d| d.value)
     }
@@ -154,14 +150,14 @@ macro_rules! sql_functions {
         /// # Safety
         /// For Postgres's function manager.
         #[unsafe(no_mangle)]
-        pub unsafe extern "C-unwind" fn $symbol(fcinfo: ::pgrx::pg_sys::FunctionCallInfo) -> ::pgrx::pg_sys::Datum {
+        pub(crate) unsafe extern "C-unwind" fn $symbol(fcinfo: ::pgrx::pg_sys::FunctionCallInfo) -> ::pgrx::pg_sys::Datum {
             // SAFETY: there is nothing with a destructor above this frame, and Postgres's fcinfo is handed on as it came.
             unsafe { ::pgrx::pgrx_extern_c_guard(move || $crate::backend::calls::serve(fcinfo, $body)) }
         }
 
         /// Says which calling convention the function has.
         #[unsafe(no_mangle)]
-        pub extern "C" fn $info() -> &'static ::pgrx::pg_sys::Pg_finfo_record {
+        pub(crate) extern "C" fn $info() -> &'static ::pgrx::pg_sys::Pg_finfo_record {
             const VERSION_1: ::pgrx::pg_sys::Pg_finfo_record = ::pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
             &VERSION_1
         }

@@ -45,7 +45,7 @@ pub(crate) fn compile(wasm: &[u8]) -> Result<Compiled, Failure> {
     interrupt.settle()?;
     match answer {
         Ok(output) if ended.as_ref().is_some_and(ExitStatus::success) => Ok(understand(&output)?),
-        Ok(_) | Err(Trouble::Io(_)) => Err(broke(&compiler, ended).into()),
+        Ok(_) | Err(Trouble::Broken) => Err(broke(&compiler, ended).into()),
         Err(Trouble::TimedOut) => {
             Err(SqlError::new(State::Guest, format!("pg_llm: compiling the module took longer than {} ms", timeout.as_millis()))
                 .hint("A superuser can raise pg_llm.compile_timeout_ms.")
@@ -93,12 +93,13 @@ enum Trouble {
     Stopped,
     TimedOut,
     TooLarge,
-    Io(io::Error),
+    /// A pipe broke, as when the process ends too early.
+    Broken,
 }
 
 impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
+    fn from(_: io::Error) -> Self {
+        Self::Broken
     }
 }
 

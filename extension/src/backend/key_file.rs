@@ -125,7 +125,7 @@ fn read(path: &Path) -> Result<Option<MasterKey>, SqlError> {
     }
     // At once as large as the file, so that no copy stays behind in memory that a growing buffer left.
     let mut key = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1));
-    file.by_ref().take(MOST_BYTES).read_to_end(&mut key).map_err(|e| unusable(path, "read", &e))?;
+    Read::by_ref(&mut file).take(MOST_BYTES).read_to_end(&mut key).map_err(|e| unusable(path, "read", &e))?;
     long_enough(key, &format!("the file \"{}\"", path.display())).map(Some)
 }
 

@@ -89,7 +89,7 @@ impl StoredModel {
             model_type: row.required_text(0)?,
             config: row.required_text(1)?,
             endpoint_trusted: row.boolean(2),
-            uploaded: digest.map(|d| Ok((d, row.required_text(4)?))).transpose()?,
+            uploaded: digest.map(|d| Ok::<_, SqlError>((d, row.required_text(4)?))).transpose()?,
             users: row.oids(5),
             keys: Vec::new(),
         })
