@@ -34,7 +34,7 @@ macro_rules! adapter {
             #[cfg(target_arch = "wasm32")]
             type Exported = $crate::ProviderComponent<$adapter>;
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::provider::export_provider!(Exported with_types_in $crate::bindings::provider);
+    $crate::bindings::provider::export_provider!(Exported with_types_in $crate::bindings::provider);
             // Natively the same bounds are checked, so that a test build says what a guest build would.
             const fn is_adapter<A: $crate::Adapter>() {}
             is_adapter::<$adapter>();

@@ -154,7 +154,9 @@ impl<D: StreamDecoder, B: Body> Running<D, B> {
             }
         }
         match outcome {
-            Ok(Progress::Done) if !self.finished => Err(Failure::new(FailureKind::Broken, "the stream ended before the answer was complete")),
+            Ok(Progress::Done) if !self.finished => {
+                Err(Failure::new(FailureKind::Broken, "the stream ended before the answer was complete"))
+            }
             outcome => outcome,
         }
     }

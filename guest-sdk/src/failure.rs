@@ -129,15 +129,14 @@ impl ErrorWords {
                 }
                 _ => None,
             });
-        let code = [error, body]
-            .into_iter()
-            .flat_map(|place| [place.get("code"), place.get("type"), place.get("status")])
-            .flatten()
-            .find_map(|value| match value {
-                Value::String(text) if !text.is_empty() => Some(text.clone()),
-                Value::Number(number) => Some(number.to_string()),
-                _ => None,
-            });
+        let code =
+            [error, body].into_iter().flat_map(|place| [place.get("code"), place.get("type"), place.get("status")]).flatten().find_map(
+                |value| match value {
+                    Value::String(text) if !text.is_empty() => Some(text.clone()),
+                    Value::Number(number) => Some(number.to_string()),
+                    _ => None,
+                },
+            );
         let request_id = ["request_id", "requestId", "RequestId"].iter().find_map(|name| body.text_at(name));
         Self {
             message: message.map(|text| beginning(&text, MAX_MESSAGE).to_owned()),

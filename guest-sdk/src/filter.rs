@@ -58,7 +58,7 @@ macro_rules! filter {
             #[cfg(target_arch = "wasm32")]
             type Exported = $crate::FilterComponent<$filter>;
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::filter::export_filter!(Exported with_types_in $crate::bindings::filter);
+    $crate::bindings::filter::export_filter!(Exported with_types_in $crate::bindings::filter);
             // Natively the same bounds are checked, so that a test build says what a guest build would.
             const fn is_filter<F: $crate::Filter>() {}
             is_filter::<$filter>();

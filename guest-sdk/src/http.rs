@@ -54,7 +54,12 @@ impl HttpRequest {
     /// `authorization: Bearer` with the key of this name.
     #[must_use]
     pub fn bearer(self, key: impl Into<String>) -> Self {
-        self.auth(Auth::Header(HeaderAuth { key: key.into(), name: "authorization".to_owned(), prefix: "Bearer ".to_owned(), optional: false }))
+        self.auth(Auth::Header(HeaderAuth {
+            key: key.into(),
+            name: "authorization".to_owned(),
+            prefix: "Bearer ".to_owned(),
+            optional: false,
+        }))
     }
 
     /// Sets how the host proves who asks.

@@ -82,8 +82,9 @@ pub use filter::Filter;
 pub use http::{Headers, HttpRequest, HttpResponse, Method, ResponseHead};
 pub use provider::{Mode, Progress, Provider, StreamDecoder};
 pub use types::{
-    Answer, ChatRequest, Event, Failure, FailureKind, FinishReason, JsonSchemaFormat, Media, MediaSource, Message, Part, Reasoning, ResponseFormat,
-    Role, Sampling, Started, Thinking, TokenLogprob, Tool, ToolCall, ToolCallDelta, ToolChoice, ToolResult, TopLogprob, Usage,
+    Answer, ChatRequest, Event, Failure, FailureKind, FinishReason, JsonSchemaFormat, Media, MediaSource, Message, Part, Reasoning,
+    ResponseFormat, Role, Sampling, Started, Thinking, TokenLogprob, Tool, ToolCall, ToolCallDelta, ToolChoice, ToolResult, TopLogprob,
+    Usage,
 };
 
 /// What macros of this crate reach through `$crate`.

@@ -5,9 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 /// `data:image/png;base64,...` (RFC 2397).
 pub fn data_url(media_type: &str, bytes: &[u8]) -> String {
-    let mut url = format!("data:{media_type};base64,");
-    STANDARD.encode_string(bytes, &mut url);
-    url
+    format!("data:{media_type};base64,{}", STANDARD.encode(bytes))
 }
 
 /// The media type that the first bytes tell, of those that models take.

@@ -67,7 +67,7 @@ macro_rules! provider {
             #[cfg(target_arch = "wasm32")]
             type Exported = $crate::ProviderComponent<$crate::exchange::Http<$provider>>;
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::provider::export_provider!(Exported with_types_in $crate::bindings::provider);
+    $crate::bindings::provider::export_provider!(Exported with_types_in $crate::bindings::provider);
             // Natively the same bounds are checked, so that a test build says what a guest build would.
             const fn is_provider<P: $crate::Provider>() {}
             is_provider::<$provider>();

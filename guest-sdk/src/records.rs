@@ -45,8 +45,16 @@ impl Message {
 
     /// Its texts, joined by blank lines.
     pub fn text(&self) -> String {
-        let texts: Vec<&str> = self.parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None }).collect();
-        texts.join("\n\n")
+        let mut joined = String::new();
+        for part in &self.parts {
+            if let Part::Text(text) = part {
+                if !joined.is_empty() {
+                    joined.push_str("\n\n");
+                }
+                joined.push_str(text);
+            }
+        }
+        joined
     }
 }
 

@@ -15,10 +15,10 @@ pub struct Hints {
 ///
 /// A guest has no clock: a date is counted from the response's own `date`, and says nothing where there is none.
 pub fn hints(headers: &Headers) -> Hints {
-    let milliseconds = headers.get("retry-after-ms").and_then(|value| after(value, 1.0));
+    let milliseconds = headers.get("retry-after-ms").and_then(|value| after(value, 1));
     let after_ms = milliseconds.or_else(|| {
         let value = headers.get("retry-after")?;
-        after(value, 1000.0).or_else(|| {
+        after(value, 1000).or_else(|| {
             let now = http_date(headers.get("date")?)?;
             u64::try_from(http_date(value)?.saturating_sub(now).max(0)).ok()?.checked_mul(1000)
         })
@@ -44,10 +44,10 @@ pub fn duration_ms(text: &str) -> Option<u64> {
         let unit_end = after_number.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after_number.len());
         let (unit, next) = after_number.split_at(unit_end);
         let factor = match unit {
-            "ms" => 1.0,
-            "s" => 1000.0,
-            "m" => 60_000.0,
-            "h" => 3_600_000.0,
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
             _ => return None,
         };
         total = total.checked_add(after(number, factor)?)?;
@@ -56,15 +56,20 @@ pub fn duration_ms(text: &str) -> Option<u64> {
     Some(total)
 }
 
-/// A decimal number times `factor`, rounded up. Not a sign, not `inf`, not more than 100 years.
-fn after(text: &str, factor: f64) -> Option<u64> {
-    const CENTURY_MS: f64 = 3.2e12;
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+/// A decimal number times `factor`, rounded up. Not a sign, not an exponent, not more than 100 years. In whole numbers, because the standard library's
+/// reading of an `f64` would be a tenth of a small guest.
+fn after(text: &str, factor: u64) -> Option<u64> {
+    const CENTURY_MS: u64 = 3_200_000_000_000;
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
         return None;
     }
-    let value = text.parse::<f64>().ok()? * factor;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in range by the test before it
-    (0.0..CENTURY_MS).contains(&value).then_some(value.ceil() as u64)
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    // Nine digits behind the point are more than a clock tells.
+    let nanos = fraction.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let value = whole.checked_mul(factor)?.checked_add((nanos * factor).div_ceil(1_000_000_000))?;
+    (value < CENTURY_MS).then_some(value)
 }
 
 /// Seconds since 1970 of an HTTP date (RFC 9110, 5.6.7), in each of its three forms.
@@ -83,7 +88,10 @@ fn http_date(text: &str) -> Option<i64> {
     if words.next().is_some() {
         return None;
     }
-    let month = 1 + i64::try_from(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"].iter().position(|name| *name == month)?).ok()?;
+    let month = 1 + i64::try_from(
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"].iter().position(|name| *name == month)?,
+    )
+    .ok()?;
     let year = match (year.len(), number(year, 9999)?) {
         (2, year) if year < 70 => 2000 + year,
         (2, year) => 1900 + year,
@@ -139,7 +147,20 @@ mod tests {
 
     #[test]
     fn what_is_not_a_time_says_nothing() {
-        for nonsense in ["", "-1", "1e9", "inf", "NaN", "99999999999999999999", "Sun, 06 Nov", "Sun, 99 Nov 1994 08:50:07 GMT", "Sun, 06 Nov 1994 08:50 GMT"] {
+        for nonsense in [
+            "",
+            ".",
+            "-1",
+            "1e9",
+            "1.2.3",
+            "4000000000",
+            "inf",
+            "NaN",
+            "99999999999999999999",
+            "Sun, 06 Nov",
+            "Sun, 99 Nov 1994 08:50:07 GMT",
+            "Sun, 06 Nov 1994 08:50 GMT",
+        ] {
             assert_eq!(hints_of(&[("date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("retry-after", nonsense)]).after_ms, None, "{nonsense}");
         }
     }

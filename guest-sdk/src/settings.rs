@@ -26,36 +26,62 @@ impl Settings {
     }
 
     /// A setting that is a string.
-    pub fn text(&self, name: &str) -> Result<Option<&str>, Failure> {
+    pub fn text(&self, name: &str) -> Result<Option<&str>, SettingError> {
         self.typed(name, "a string", Value::as_str)
     }
 
     /// A setting that is true or false.
-    pub fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, SettingError> {
         self.typed(name, "true or false", Value::as_bool)
     }
 
     /// A setting that is a number.
-    pub fn number(&self, name: &str) -> Result<Option<f64>, Failure> {
+    pub fn number(&self, name: &str) -> Result<Option<f64>, SettingError> {
         self.typed(name, "a number", Value::as_f64)
     }
 
     /// A setting that is a whole number from 0.
-    pub fn count(&self, name: &str) -> Result<Option<u64>, Failure> {
+    pub fn count(&self, name: &str) -> Result<Option<u64>, SettingError> {
         self.typed(name, "a whole number from 0", Value::as_u64)
     }
 
     /// A setting that is an object.
-    pub fn object(&self, name: &str) -> Result<Option<&Map<String, Value>>, Failure> {
+    pub fn object(&self, name: &str) -> Result<Option<&Map<String, Value>>, SettingError> {
         self.typed(name, "an object", Value::as_object)
     }
 
     /// A setting that is a list.
-    pub fn list(&self, name: &str) -> Result<Option<&[Value]>, Failure> {
+    pub fn list(&self, name: &str) -> Result<Option<&[Value]>, SettingError> {
         self.typed(name, "a list", |value| value.as_array().map(Vec::as_slice))
     }
 
-    fn typed<'a, T>(&'a self, name: &str, what: &str, read: impl FnOnce(&'a Value) -> Option<T>) -> Result<Option<T>, Failure> {
-        self.get(name).map(|value| read(value).ok_or_else(|| Failure::invalid(format!("setting \"{name}\" must be {what}")))).transpose()
+    fn typed<'a, T>(&'a self, name: &str, what: &str, read: impl FnOnce(&'a Value) -> Option<T>) -> Result<Option<T>, SettingError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => read(value).map(Some).ok_or_else(|| SettingError::new(name, &["must be ", what])),
+        }
+    }
+}
+
+/// A setting that cannot be; as a [`Failure`], of kind `invalid-request`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingError(String);
+
+impl SettingError {
+    /// What is wrong with the setting of this name, in pieces that are joined.
+    #[inline(never)]
+    pub fn new(name: &str, wrong: &[&str]) -> Self {
+        let mut words = format!("setting \"{name}\" ");
+        for piece in wrong {
+            words.push_str(piece);
+        }
+        Self(words)
+    }
+}
+
+impl From<SettingError> for Failure {
+    #[inline(never)]
+    fn from(error: SettingError) -> Self {
+        Self::invalid(error.0)
     }
 }

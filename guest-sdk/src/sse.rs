@@ -64,7 +64,10 @@ impl SseDecoder {
 
     fn keep(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         if self.kept() + bytes.len() > MAX_FRAME {
-            return Err(Failure::protocol(format!("an event of the stream is longer than {MAX_FRAME} bytes"), if self.data.is_empty() { &self.line } else { &self.data }));
+            return Err(Failure::protocol(
+                format!("an event of the stream is longer than {MAX_FRAME} bytes"),
+                if self.data.is_empty() { &self.line } else { &self.data },
+            ));
         }
         self.line.extend_from_slice(bytes);
         Ok(())

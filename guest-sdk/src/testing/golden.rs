@@ -21,7 +21,8 @@ pub fn golden(path: impl AsRef<Path>, actual: &str) {
         let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, &actual));
         return written.unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
     }
-    let expected = fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {} ({error}); UPDATE_GOLDEN=1 writes it", path.display()));
+    let expected =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {} ({error}); UPDATE_GOLDEN=1 writes it", path.display()));
     if expected != actual {
         let line = expected.lines().zip(actual.lines()).take_while(|(one, other)| one == other).count() + 1;
         panic!("{} differs, first in line {line}; this is what came:\n{actual}\nUPDATE_GOLDEN=1 writes it", path.display());

@@ -43,7 +43,8 @@ impl Transport for Script {
     fn send(request: &HttpRequest) -> Result<(ResponseHead, Pieces), HttpError> {
         STATE.with_borrow_mut(|state| {
             state.sent.push(request.clone());
-            let (head, pieces, end) = state.responses.pop_front().ok_or_else(|| HttpError::Connect("the script has no further response".to_owned()))?;
+            let (head, pieces, end) =
+                state.responses.pop_front().ok_or_else(|| HttpError::Connect("the script has no further response".to_owned()))?;
             Ok((head, Pieces { pieces: pieces.into(), end }))
         })
     }
@@ -139,7 +140,13 @@ pub fn assemble(events: &[Event]) -> Answer {
             },
             Event::ThinkingSignature(signature) => match answer.parts.last_mut() {
                 Some(Part::Thinking(thinking)) if !thinking.redacted => thinking.signature.get_or_insert_default().push_str(signature),
-                _ => answer.parts.push(Part::Thinking(Thinking { text: String::new(), signature: Some(signature.clone()), redacted: false })),
+                _ => {
+                    answer.parts.push(Part::Thinking(Thinking {
+                        text: String::new(),
+                        signature: Some(signature.clone()),
+                        redacted: false,
+                    }));
+                }
             },
             Event::RedactedThinking(content) => {
                 answer.parts.push(Part::Thinking(Thinking { text: String::new(), signature: Some(content.clone()), redacted: true }));

@@ -19,7 +19,8 @@ pub(crate) fn answer(request: &ChatRequest) -> Result<Answer, Failure> {
         Some(confidence) if confidence > 0.0 && confidence <= 1.0 => Some(confidence.ln()),
         Some(_) => return Err(Failure::invalid("setting \"mock_confidence\" must be above 0 and at most 1")),
     };
-    let logprobs = logprob.map(|logprob| words(&text).map(|token| TokenLogprob { token: token.to_owned(), logprob, alternatives: Vec::new() }).collect());
+    let logprobs = logprob
+        .map(|logprob| words(&text).map(|token| TokenLogprob { token: token.to_owned(), logprob, alternatives: Vec::new() }).collect());
     let input = request.messages.iter().map(|message| message.text().split_whitespace().count()).sum::<usize>();
     let output = words(&text).count();
     Ok(Answer {
@@ -47,7 +48,10 @@ fn text(request: &ChatRequest, settings: &Settings) -> Result<String, Failure> {
 /// Whether a system message has `SQL` as a word of its own.
 fn speaks_of_sql(request: &ChatRequest) -> bool {
     request.messages.iter().filter(|message| message.role == Role::System).any(|message| {
-        message.text().split(|c: char| !c.is_alphanumeric()).any(|word| word.eq_ignore_ascii_case("sql") || word.eq_ignore_ascii_case("postgresql"))
+        message
+            .text()
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|word| word.eq_ignore_ascii_case("sql") || word.eq_ignore_ascii_case("postgresql"))
     })
 }
 
@@ -95,7 +99,10 @@ fn evenly(text: &str, pieces: usize) -> Vec<String> {
     let characters: Vec<char> = text.chars().collect();
     let pieces = pieces.clamp(1, characters.len().max(1));
     let bound = |piece: usize| piece * characters.len() / pieces;
-    (0..pieces).map(|piece| characters[bound(piece)..bound(piece + 1)].iter().collect::<String>()).filter(|piece| !piece.is_empty()).collect()
+    (0..pieces)
+        .map(|piece| characters[bound(piece)..bound(piece + 1)].iter().collect::<String>())
+        .filter(|piece| !piece.is_empty())
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What is sent.
 
-use pg_llm_guest::json::object;
+use pg_llm_guest::json::{object, record, set};
 use pg_llm_guest::prelude::*;
 
 use crate::messages;
@@ -20,36 +20,38 @@ pub fn encode(request: &ChatRequest, mode: Mode) -> Result<HttpRequest, Failure>
 
 fn body(request: &ChatRequest, mode: Mode, wire: &Wire) -> Result<Map<String, Value>, Failure> {
     let mut body = Map::new();
-    body.insert("model".to_owned(), json!(request.model));
-    body.insert("messages".to_owned(), Value::Array(messages::encode(&request.messages, wire)?));
+    set(&mut body, "model", request.model.as_str().into());
+    set(&mut body, "messages", messages::encode(&request.messages, wire)?.into());
     sampling(&request.sampling, wire, &mut body)?;
     if !request.tools.is_empty() {
-        body.insert("tools".to_owned(), request.tools.iter().map(tool).collect::<Result<Value, Failure>>()?);
+        set(&mut body, "tools", request.tools.iter().map(tool).collect::<Result<Vec<Value>, Failure>>()?.into());
     }
     if let Some(choice) = &request.tool_choice {
         let choice = match choice {
-            ToolChoice::Auto => json!("auto"),
-            ToolChoice::None => json!("none"),
-            ToolChoice::Required => json!("required"),
-            ToolChoice::Named(name) => json!({ "type": "function", "function": { "name": name } }),
+            ToolChoice::Auto => "auto".into(),
+            ToolChoice::None => "none".into(),
+            ToolChoice::Required => "required".into(),
+            ToolChoice::Named(name) => record([("type", "function".into()), ("function", record([("name", name.as_str().into())]))]),
         };
-        body.insert("tool_choice".to_owned(), choice);
+        set(&mut body, "tool_choice", choice);
     }
     if let Some(format) = &request.response_format {
-        body.insert("response_format".to_owned(), response_format(format)?);
+        set(&mut body, "response_format", response_format(format)?);
     }
     if let Some(reasoning) = &request.reasoning {
         add_reasoning(reasoning, wire.reasoning_style, &mut body)?;
     }
     if mode == Mode::Stream {
-        body.insert("stream".to_owned(), json!(true));
+        set(&mut body, "stream", true.into());
         if wire.stream_usage {
-            body.insert("stream_options".to_owned(), json!({ "include_usage": true }));
+            set(&mut body, "stream_options", record([("include_usage", true.into())]));
         }
     }
     if let Some(extra) = &request.extra_body {
         // What `extra-body` names replaces what stands there; it is the caller's last word.
-        body.extend(object("extra_body", extra)?);
+        for (name, value) in object("extra_body", extra)? {
+            set(&mut body, &name, value);
+        }
     }
     Ok(body)
 }
@@ -64,45 +66,49 @@ fn sampling(sampling: &Sampling, wire: &Wire, body: &mut Map<String, Value>) -> 
         if let Some(value) = value {
             // JSON has no NaN and no infinity.
             let number = serde_json::Number::from_f64(value).ok_or_else(|| Failure::invalid(format!("{name} must be a finite number")))?;
-            body.insert(name.to_owned(), Value::Number(number));
+            set(body, name, Value::Number(number));
         }
     }
-    let mut add = |name: &str, value: Option<Value>| {
+    for (name, value) in [
+        ("top_k", sampling.top_k.map(i64::from)),
+        (wire.max_tokens_field.as_str(), sampling.max_tokens.map(i64::from)),
+        (wire.seed_field.as_str(), sampling.seed),
+        ("top_logprobs", sampling.logprobs.filter(|alternatives| *alternatives > 0).map(i64::from)),
+    ] {
         if let Some(value) = value {
-            body.insert(name.to_owned(), value);
+            set(body, name, value.into());
         }
-    };
-    add("top_k", sampling.top_k.map(Value::from));
-    add(&wire.max_tokens_field, sampling.max_tokens.map(Value::from));
-    add("stop", (!sampling.stop.is_empty()).then(|| json!(sampling.stop)));
-    add(&wire.seed_field, sampling.seed.map(Value::from));
-    if let Some(alternatives) = sampling.logprobs {
-        add("logprobs", Some(json!(true)));
-        add("top_logprobs", (alternatives > 0).then(|| json!(alternatives)));
+    }
+    if sampling.logprobs.is_some() {
+        set(body, "logprobs", true.into());
+    }
+    if !sampling.stop.is_empty() {
+        set(body, "stop", sampling.stop.as_slice().into());
     }
     Ok(())
 }
 
 fn tool(tool: &Tool) -> Result<Value, Failure> {
     let mut function = Map::new();
-    function.insert("name".to_owned(), json!(tool.name));
+    set(&mut function, "name", tool.name.as_str().into());
     if let Some(description) = &tool.description {
-        function.insert("description".to_owned(), json!(description));
+        set(&mut function, "description", description.as_str().into());
     }
-    function.insert("parameters".to_owned(), Value::Object(object(&format!("the parameters of tool \"{}\"", tool.name), &tool.parameters)?));
+    set(&mut function, "parameters", object(&format!("the parameters of tool \"{}\"", tool.name), &tool.parameters)?.into());
     if let Some(strict) = tool.strict {
-        function.insert("strict".to_owned(), json!(strict));
+        set(&mut function, "strict", strict.into());
     }
-    Ok(json!({ "type": "function", "function": function }))
+    Ok(record([("type", "function".into()), ("function", function.into())]))
 }
 
 fn response_format(format: &ResponseFormat) -> Result<Value, Failure> {
     Ok(match format {
-        ResponseFormat::Text => json!({ "type": "text" }),
-        ResponseFormat::JsonObject => json!({ "type": "json_object" }),
+        ResponseFormat::Text => record([("type", "text".into())]),
+        ResponseFormat::JsonObject => record([("type", "json_object".into())]),
         ResponseFormat::JsonSchema(format) => {
             let schema = object("the schema of the response format", &format.schema)?;
-            json!({ "type": "json_schema", "json_schema": { "name": format.name, "schema": schema, "strict": format.strict } })
+            let described = record([("name", format.name.as_str().into()), ("schema", schema.into()), ("strict", format.strict.into())]);
+            record([("type", "json_schema".into()), ("json_schema", described)])
         }
     })
 }
@@ -111,44 +117,36 @@ fn add_reasoning(reasoning: &Reasoning, style: ReasoningStyle, body: &mut Map<St
     let Reasoning { effort, budget_tokens } = reasoning;
     // Of a style that only knows on and off, `none` is off and every other word on; a budget of no token is off as well.
     let on = effort.as_deref() != Some("none") && *budget_tokens != Some(0);
-    let no_budget = |style: &str| match budget_tokens {
-        Some(1..) => Err(Failure::unsupported(format!("this endpoint takes no budget of thinking tokens (reasoning_style is {style}), only an effort"))),
-        _ => Ok(()),
-    };
+    let takes_budget = matches!(style, ReasoningStyle::OpenRouter | ReasoningStyle::EnableThinking);
+    if on && style == ReasoningStyle::None && (effort.is_some() || budget_tokens.is_some()) {
+        return Err(Failure::unsupported("this endpoint cannot be told how much to think (reasoning_style is none)"));
+    }
+    if !takes_budget && budget_tokens.is_some_and(|tokens| tokens > 0) {
+        return Err(Failure::unsupported(
+            "this endpoint takes no budget of thinking tokens, only an effort (see the setting reasoning_style)",
+        ));
+    }
     match style {
-        ReasoningStyle::None => {
-            if on && (effort.is_some() || budget_tokens.is_some()) {
-                return Err(Failure::unsupported("this endpoint cannot be told how much to think (reasoning_style is none)"));
-            }
-        }
+        ReasoningStyle::None => {}
         ReasoningStyle::Effort => {
-            no_budget("effort")?;
-            let word = effort.as_deref().or_else(|| budget_tokens.map(|_| "none"));
-            body.extend(word.map(|word| ("reasoning_effort".to_owned(), json!(word))));
-        }
-        ReasoningStyle::OpenRouter => {
-            let mut members = Map::new();
-            match budget_tokens {
-                Some(tokens) if *tokens > 0 => members.insert("max_tokens".to_owned(), json!(tokens)),
-                Some(_) => members.insert("enabled".to_owned(), json!(false)),
-                None => effort.as_ref().and_then(|word| members.insert("effort".to_owned(), json!(word))),
-            };
-            if !members.is_empty() {
-                body.insert("reasoning".to_owned(), Value::Object(members));
+            if let Some(word) = effort.as_deref().or_else(|| budget_tokens.map(|_| "none")) {
+                set(body, "reasoning_effort", word.into());
             }
         }
+        ReasoningStyle::OpenRouter => match (budget_tokens, effort) {
+            (Some(0), _) => set(body, "reasoning", record([("enabled", false.into())])),
+            (Some(tokens), _) => set(body, "reasoning", record([("max_tokens", (*tokens).into())])),
+            (None, Some(word)) => set(body, "reasoning", record([("effort", word.as_str().into())])),
+            (None, None) => {}
+        },
         ReasoningStyle::EnableThinking => {
-            body.insert("enable_thinking".to_owned(), json!(on));
-            body.extend(budget_tokens.filter(|_| on).map(|tokens| ("thinking_budget".to_owned(), json!(tokens))));
+            set(body, "enable_thinking", on.into());
+            if let Some(tokens) = budget_tokens.filter(|_| on) {
+                set(body, "thinking_budget", tokens.into());
+            }
         }
-        ReasoningStyle::Thinking => {
-            no_budget("thinking")?;
-            body.insert("thinking".to_owned(), json!({ "type": if on { "enabled" } else { "disabled" } }));
-        }
-        ReasoningStyle::ChatTemplate => {
-            no_budget("chat_template")?;
-            body.insert("chat_template_kwargs".to_owned(), json!({ "enable_thinking": on }));
-        }
+        ReasoningStyle::Thinking => set(body, "thinking", record([("type", if on { "enabled" } else { "disabled" }.into())])),
+        ReasoningStyle::ChatTemplate => set(body, "chat_template_kwargs", record([("enable_thinking", on.into())])),
     }
     Ok(())
 }

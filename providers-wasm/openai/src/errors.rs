@@ -3,9 +3,11 @@
 use pg_llm_guest::failure::{ErrorWords, kind_of_status};
 use pg_llm_guest::prelude::*;
 
+use crate::settings::Wire;
+
 /// Improves the kind of an HTTP error by the provider's code and words.
 pub fn refine(request: &ChatRequest, response: &HttpResponse, failure: &mut Failure) {
-    let quota_is_throttle = Settings::of(request).and_then(|settings| settings.flag("quota_is_throttle")).ok().flatten().unwrap_or(false);
+    let quota_is_throttle = Wire::of(request).is_ok_and(|wire| wire.quota_is_throttle);
     let error_type = response.json().ok().and_then(|body| body.pointer("/error/type").and_then(Value::as_str).map(str::to_owned));
     sharpen(failure, error_type.as_deref(), quota_is_throttle);
 }
@@ -24,7 +26,8 @@ pub(crate) fn in_body(body: &Value, raw: &[u8], quota_is_throttle: bool) -> Opti
     });
     let status = status.and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status));
     let kind = status.map_or_else(|| kind_of_type(error.text_at("type").or(words.code.as_deref())), kind_of_status);
-    let mut failure = Failure::new(kind, words.message.unwrap_or_else(|| "the provider reported an error without words".to_owned())).with_raw(raw);
+    let mut failure =
+        Failure::new(kind, words.message.unwrap_or_else(|| "the provider reported an error without words".to_owned())).with_raw(raw);
     failure.code = words.code;
     failure.request_id = words.request_id;
     sharpen(&mut failure, error.text_at("type"), quota_is_throttle);
@@ -74,8 +77,13 @@ fn sharpen(failure: &mut Failure, error_type: Option<&str>, quota_is_throttle: b
         || (failure.kind != FailureKind::RateLimit && says(&["insufficient balance", "insufficient credits", "insufficient_quota"]))
     {
         failure.kind = if quota_is_throttle && !named(&["arrearage"]) { FailureKind::RateLimit } else { FailureKind::Quota };
-    } else if named(&["contentfilter", "contentpolicyviolation", "datainspectionfailed", "moderationblocked", "responsibleaipolicyviolation"])
-        || (is_request && says(&["content management policy", "content_filter"]))
+    } else if named(&[
+        "contentfilter",
+        "contentpolicyviolation",
+        "datainspectionfailed",
+        "moderationblocked",
+        "responsibleaipolicyviolation",
+    ]) || (is_request && says(&["content management policy", "content_filter"]))
     {
         failure.kind = FailureKind::ContentFilter;
     } else if named(&["ratelimitexceeded", "ratelimited", "toomanyrequests", "limitrequests", "throttling"]) {

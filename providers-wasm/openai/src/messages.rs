@@ -1,5 +1,6 @@
 //! Messages as they are sent.
 
+use pg_llm_guest::json::{record, set};
 use pg_llm_guest::media::{data_url, sniff};
 use pg_llm_guest::prelude::*;
 
@@ -12,8 +13,8 @@ pub(crate) fn encode(messages: &[Message], wire: &Wire) -> Result<Vec<Value>, Fa
     let mut encoded = Vec::with_capacity(messages.len());
     for (at, message) in messages.iter().enumerate() {
         match message.role {
-            Role::System => encoded.push(json!({ "role": wire.system_role, "content": content(message, wire)? })),
-            Role::User => encoded.push(json!({ "role": "user", "content": content(message, wire)? })),
+            Role::System => encoded.push(said(&wire.system_role, message, wire)?),
+            Role::User => encoded.push(said("user", message, wire)?),
             Role::Assistant => encoded.push(assistant(message, wire.reasoning_replay && at >= turn)?),
             Role::Tool => {
                 for part in &message.parts {
@@ -24,6 +25,10 @@ pub(crate) fn encode(messages: &[Message], wire: &Wire) -> Result<Vec<Value>, Fa
         }
     }
     Ok(encoded)
+}
+
+fn said(role: &str, message: &Message, wire: &Wire) -> Result<Value, Failure> {
+    Ok(record([("role", role.into()), ("content", content(message, wire)?)]))
 }
 
 /// The model's own words: text as one string, its tool calls, and its thinking where the endpoint wants it back.
@@ -38,86 +43,95 @@ fn assistant(message: &Message, replay_thinking: bool) -> Result<Value, Failure>
         }
     }
     let mut encoded = Map::new();
-    encoded.insert("role".to_owned(), json!("assistant"));
-    encoded.insert("content".to_owned(), if text.is_empty() && !calls.is_empty() { Value::Null } else { json!(text) });
+    set(&mut encoded, "role", "assistant".into());
+    set(&mut encoded, "content", if text.is_empty() && !calls.is_empty() { Value::Null } else { text.into() });
     if replay_thinking && !thinking.is_empty() {
-        encoded.insert("reasoning_content".to_owned(), json!(thinking));
+        set(&mut encoded, "reasoning_content", thinking.into());
     }
     if !calls.is_empty() {
-        encoded.insert("tool_calls".to_owned(), Value::Array(calls));
+        set(&mut encoded, "tool_calls", calls.into());
     }
-    Ok(Value::Object(encoded))
+    Ok(encoded.into())
 }
 
 fn tool_call(call: &ToolCall) -> Value {
     // A call without arguments has to be an object all the same.
     let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
-    let mut encoded = json!({ "id": call.id, "type": "function", "function": { "name": call.name, "arguments": arguments } });
+    let mut encoded = Map::new();
+    set(&mut encoded, "id", call.id.as_str().into());
+    set(&mut encoded, "type", "function".into());
+    set(&mut encoded, "function", record([("name", call.name.as_str().into()), ("arguments", arguments.into())]));
     if let Some(signature) = &call.signature {
         // Where Gemini's compatible endpoint had it, and wants it back.
-        encoded["extra_content"] = json!({ "google": { "thought_signature": signature } });
+        set(&mut encoded, "extra_content", record([("google", record([("thought_signature", signature.as_str().into())]))]));
     }
-    encoded
+    encoded.into()
 }
 
 fn tool_result(result: &ToolResult, wire: &Wire) -> Value {
-    let mut encoded = json!({ "role": "tool", "tool_call_id": result.call_id, "content": result.content });
-    if let Some(name) = result.name.as_ref().filter(|_| wire.tool_result_name) {
-        encoded["name"] = json!(name);
+    let mut encoded = Map::new();
+    set(&mut encoded, "role", "tool".into());
+    set(&mut encoded, "tool_call_id", result.call_id.as_str().into());
+    if let Some(name) = result.name.as_deref().filter(|_| wire.tool_result_name) {
+        set(&mut encoded, "name", name.into());
     }
-    encoded
+    set(&mut encoded, "content", result.content.as_str().into());
+    encoded.into()
 }
 
 /// Text alone is one string, which every server takes; with anything else it is a list of parts.
 fn content(message: &Message, wire: &Wire) -> Result<Value, Failure> {
     if message.parts.iter().all(|part| matches!(part, Part::Text(_))) {
-        return Ok(json!(message.text()));
+        return Ok(message.text().into());
     }
-    message
-        .parts
-        .iter()
-        .map(|part| match part {
-            Part::Text(text) => Ok(json!({ "type": "text", "text": text })),
-            Part::Image(image) => Ok(image_part(image)),
-            Part::Document(document) => document_part(document, wire.document_style),
-            Part::ToolCall(_) | Part::ToolResult(_) | Part::Thinking(_) => Err(misplaced(part, "user or system")),
-        })
-        .collect()
+    let mut parts = Vec::with_capacity(message.parts.len());
+    for part in &message.parts {
+        parts.push(match part {
+            Part::Text(text) => record([("type", "text".into()), ("text", text.as_str().into())]),
+            Part::Image(image) => image_part(image),
+            Part::Document(document) => document_part(document, wire.document_style)?,
+            Part::ToolCall(_) | Part::ToolResult(_) | Part::Thinking(_) => return Err(misplaced(part, "user or system")),
+        });
+    }
+    Ok(parts.into())
+}
+
+/// The address itself, or the bytes as a `data:` URL.
+fn address(media: &Media, default_type: &str) -> String {
+    match &media.source {
+        MediaSource::Url(url) => url.clone(),
+        MediaSource::Bytes(bytes) => data_url(media.media_type.as_deref().or_else(|| sniff(bytes)).unwrap_or(default_type), bytes),
+    }
 }
 
 fn image_part(image: &Media) -> Value {
-    let url = match &image.source {
-        MediaSource::Url(url) => url.clone(),
-        MediaSource::Bytes(bytes) => data_url(image.media_type.as_deref().or_else(|| sniff(bytes)).unwrap_or("image/png"), bytes),
-    };
-    let mut encoded = json!({ "url": url });
+    let mut encoded = Map::new();
+    set(&mut encoded, "url", address(image, "image/png").into());
     if let Some(detail) = &image.detail {
-        encoded["detail"] = json!(detail);
+        set(&mut encoded, "detail", detail.as_str().into());
     }
-    json!({ "type": "image_url", "image_url": encoded })
+    record([("type", "image_url".into()), ("image_url", encoded.into())])
 }
 
 fn document_part(document: &Media, style: DocumentStyle) -> Result<Value, Failure> {
-    let data = match (&document.source, style) {
-        (_, DocumentStyle::None) => return Err(Failure::unsupported("this endpoint takes no documents (document_style is none)")),
-        (MediaSource::Url(_), DocumentStyle::File) => {
-            return Err(Failure::unsupported("this endpoint takes the bytes of a document, not its address (document_style is file)"));
-        }
-        (MediaSource::Url(url), _) => url.clone(),
-        (MediaSource::Bytes(bytes), _) => {
-            let media_type = document.media_type.as_deref().or_else(|| sniff(bytes)).unwrap_or("application/octet-stream");
-            data_url(media_type, bytes)
-        }
-    };
+    if style == DocumentStyle::None {
+        return Err(Failure::unsupported("this endpoint takes no documents (document_style is none)"));
+    }
+    if style == DocumentStyle::File && matches!(document.source, MediaSource::Url(_)) {
+        return Err(Failure::unsupported("this endpoint takes the bytes of a document, not its address (document_style is file)"));
+    }
+    let data = address(document, "application/octet-stream").into();
     let name = document.name.as_deref();
     Ok(if style == DocumentStyle::DocumentUrl {
-        let mut encoded = json!({ "type": "document_url", "document_url": data });
+        let mut encoded = Map::new();
+        set(&mut encoded, "type", "document_url".into());
+        set(&mut encoded, "document_url", data);
         if let Some(name) = name {
-            encoded["document_name"] = json!(name);
+            set(&mut encoded, "document_name", name.into());
         }
-        encoded
+        encoded.into()
     } else {
-        json!({ "type": "file", "file": { "filename": name.unwrap_or("document"), "file_data": data } })
+        record([("type", "file".into()), ("file", record([("filename", name.unwrap_or("document").into()), ("file_data", data)]))])
     })
 }
 

@@ -146,7 +146,8 @@ const ROWS: [Row; 14] = [
 /// What the adapter says of itself.
 pub fn describe() -> Description {
     let mut description =
-        Description::new("openai", env!("CARGO_PKG_VERSION"), "OpenAI's Chat Completions, and everything that speaks it.").settings_schema(SETTINGS_SCHEMA);
+        Description::new("openai", env!("CARGO_PKG_VERSION"), "OpenAI's Chat Completions, and everything that speaks it.")
+            .settings_schema(SETTINGS_SCHEMA);
     description.profiles = ROWS.iter().map(profile).collect();
     description
 }
@@ -162,9 +163,11 @@ fn profile(row: &Row) -> Profile {
     profile.default_endpoint = row.endpoint.map(str::to_owned);
     row.settings.clone_into(&mut profile.settings);
     if row.name == "azure-openai" {
-        profile = profile
-            .key("client_id", false, "application (client) ID in Entra, with the setting oauth2_token_url")
-            .key("client_secret", false, "its client secret");
+        profile = profile.key("client_id", false, "application (client) ID in Entra, with the setting oauth2_token_url").key(
+            "client_secret",
+            false,
+            "its client secret",
+        );
     }
     profile
 }

@@ -2,6 +2,7 @@
 
 use pg_llm_guest::http::{Auth, HeaderAuth, Oauth2ClientCredentialsAuth};
 use pg_llm_guest::prelude::*;
+use pg_llm_guest::settings::SettingError;
 
 /// JSON Schema of the settings. Their defaults are OpenAI's own ways.
 pub const SETTINGS_SCHEMA: &str = r#"{
@@ -71,43 +72,55 @@ pub struct Wire {
 impl Wire {
     /// Reads a request's settings.
     pub fn of(request: &ChatRequest) -> Result<Self, Failure> {
-        let settings = Settings::of(request)?;
+        Ok(Self::read(&Settings::of(request)?, &request.model)?)
+    }
+
+    fn read(settings: &Settings, model: &str) -> Result<Self, SettingError> {
         Ok(Self {
-            path: path(&settings, &request.model)?,
-            auth: auth(&settings)?,
-            headers: headers(&settings)?,
-            max_tokens_field: settings.text("max_tokens_field")?.unwrap_or("max_completion_tokens").to_owned(),
+            path: path(settings, model)?,
+            auth: auth(settings)?,
+            headers: headers(settings)?,
+            max_tokens_field: text(settings, "max_tokens_field", "max_completion_tokens")?,
             stream_usage: settings.flag("stream_usage")?.unwrap_or(true),
-            system_role: settings.text("system_role")?.unwrap_or("system").to_owned(),
-            seed_field: settings.text("seed_field")?.unwrap_or("seed").to_owned(),
-            reasoning_style: match settings.text("reasoning_style")? {
-                None | Some("effort") => ReasoningStyle::Effort,
-                Some("openrouter") => ReasoningStyle::OpenRouter,
-                Some("enable_thinking") => ReasoningStyle::EnableThinking,
-                Some("thinking") => ReasoningStyle::Thinking,
-                Some("chat_template") => ReasoningStyle::ChatTemplate,
-                Some("none") => ReasoningStyle::None,
-                Some(other) => return Err(unknown("reasoning_style", other)),
-            },
+            system_role: text(settings, "system_role", "system")?,
+            seed_field: text(settings, "seed_field", "seed")?,
+            reasoning_style: one_of(settings, "reasoning_style", &REASONING_STYLES)?,
             reasoning_replay: settings.flag("reasoning_replay")?.unwrap_or(false),
-            document_style: match settings.text("document_style")? {
-                None | Some("file") => DocumentStyle::File,
-                Some("file_url") => DocumentStyle::FileUrl,
-                Some("document_url") => DocumentStyle::DocumentUrl,
-                Some("none") => DocumentStyle::None,
-                Some(other) => return Err(unknown("document_style", other)),
-            },
+            document_style: one_of(settings, "document_style", &DOCUMENT_STYLES)?,
             tool_result_name: settings.flag("tool_result_name")?.unwrap_or(false),
             quota_is_throttle: settings.flag("quota_is_throttle")?.unwrap_or(false),
         })
     }
 }
 
-fn unknown(setting: &str, value: &str) -> Failure {
-    Failure::invalid(format!("setting \"{setting}\" has no value \"{value}\""))
+const REASONING_STYLES: [(&str, ReasoningStyle); 6] = [
+    ("effort", ReasoningStyle::Effort),
+    ("openrouter", ReasoningStyle::OpenRouter),
+    ("enable_thinking", ReasoningStyle::EnableThinking),
+    ("thinking", ReasoningStyle::Thinking),
+    ("chat_template", ReasoningStyle::ChatTemplate),
+    ("none", ReasoningStyle::None),
+];
+
+const DOCUMENT_STYLES: [(&str, DocumentStyle); 4] = [
+    ("file", DocumentStyle::File),
+    ("file_url", DocumentStyle::FileUrl),
+    ("document_url", DocumentStyle::DocumentUrl),
+    ("none", DocumentStyle::None),
+];
+
+fn text(settings: &Settings, name: &str, default: &str) -> Result<String, SettingError> {
+    Ok(settings.text(name)?.unwrap_or(default).to_owned())
 }
 
-fn path(settings: &Settings, model: &str) -> Result<String, Failure> {
+/// The value of this name; the first is the default.
+fn one_of<T: Copy>(settings: &Settings, name: &str, values: &[(&str, T)]) -> Result<T, SettingError> {
+    let word = settings.text(name)?;
+    let known = values.iter().find(|(known, _)| word.is_none_or(|word| word == *known));
+    known.map(|(_, value)| *value).ok_or_else(|| SettingError::new(name, &["has no value ", word.unwrap_or_default()]))
+}
+
+fn path(settings: &Settings, model: &str) -> Result<String, SettingError> {
     let mut encoded = String::new();
     pg_llm_guest::http::percent_encode(model, &mut encoded);
     let path = settings.text("chat_path")?.unwrap_or("/chat/completions").replace("{model}", &encoded);
@@ -117,7 +130,7 @@ fn path(settings: &Settings, model: &str) -> Result<String, Failure> {
     })
 }
 
-fn auth(settings: &Settings) -> Result<Auth, Failure> {
+fn auth(settings: &Settings) -> Result<Auth, SettingError> {
     if let Some(token_url) = settings.text("oauth2_token_url")? {
         let scopes = settings.list("oauth2_scopes")?.unwrap_or_default();
         return Ok(Auth::Oauth2ClientCredentials(Oauth2ClientCredentialsAuth {
@@ -137,13 +150,14 @@ fn auth(settings: &Settings) -> Result<Auth, Failure> {
     }))
 }
 
-fn headers(settings: &Settings) -> Result<Vec<(String, String)>, Failure> {
+fn headers(settings: &Settings) -> Result<Vec<(String, String)>, SettingError> {
     let mut headers = Vec::new();
     for (setting, name) in [("organization", "openai-organization"), ("project", "openai-project")] {
         headers.extend(settings.text(setting)?.map(|value| (name.to_owned(), value.to_owned())));
     }
     for (name, value) in settings.object("headers")?.into_iter().flatten() {
-        let value = value.as_str().ok_or_else(|| Failure::invalid(format!("setting \"headers\": the value of \"{name}\" must be a string")))?;
+        let value =
+            value.as_str().ok_or_else(|| SettingError::new("headers", &["must have strings as values, and ", name, " has none"]))?;
         headers.push((name.clone(), value.to_owned()));
     }
     Ok(headers)

@@ -1,5 +1,6 @@
 //! A streamed answer.
 
+use pg_llm_guest::json::record;
 use pg_llm_guest::prelude::*;
 use pg_llm_guest::sse::MAX_FRAME;
 
@@ -104,8 +105,9 @@ impl ChatStream {
         match errors::in_body(&chunk, data.as_bytes(), self.quota_is_throttle) {
             Some(failure) => Err(failure),
             None if frame.event == "error" => {
-                let error = json!({ "error": chunk });
-                Err(errors::in_body(&error, data.as_bytes(), self.quota_is_throttle).unwrap_or_else(|| Failure::new(FailureKind::Server, data)))
+                let error = record([("error", chunk)]);
+                Err(errors::in_body(&error, data.as_bytes(), self.quota_is_throttle)
+                    .unwrap_or_else(|| Failure::new(FailureKind::Server, data)))
             }
             None => Ok(Progress::More),
         }

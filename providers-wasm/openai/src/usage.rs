@@ -12,7 +12,9 @@ pub fn usage(wire: &Value) -> Option<Usage> {
         details(["completion_tokens_details", "output_tokens_details"], "reasoning_tokens").or_else(|| wire.u64_at("reasoning_tokens"));
     let mut output_tokens = wire.u64_at("completion_tokens").or_else(|| wire.u64_at("output_tokens"));
     // xAI counts reasoning beside the output, and only the total tells.
-    if let (Some(input), Some(output), Some(reasoning), Some(total)) = (input_tokens, output_tokens, reasoning_tokens, wire.u64_at("total_tokens")) {
+    if let (Some(input), Some(output), Some(reasoning), Some(total)) =
+        (input_tokens, output_tokens, reasoning_tokens, wire.u64_at("total_tokens"))
+    {
         let with_reasoning = output.saturating_add(reasoning);
         if reasoning > 0 && input.saturating_add(with_reasoning) == total {
             output_tokens = Some(with_reasoning);
@@ -21,7 +23,9 @@ pub fn usage(wire: &Value) -> Option<Usage> {
     Some(Usage {
         input_tokens,
         output_tokens,
-        cached_tokens: of_input("cached_tokens").or_else(|| wire.u64_at("prompt_cache_hit_tokens")).or_else(|| wire.u64_at("cached_tokens")),
+        cached_tokens: of_input("cached_tokens")
+            .or_else(|| wire.u64_at("prompt_cache_hit_tokens"))
+            .or_else(|| wire.u64_at("cached_tokens")),
         cache_write_tokens: of_input("cache_write_tokens"),
         reasoning_tokens,
         raw: Some(wire.to_string()),

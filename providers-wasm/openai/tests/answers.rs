@@ -1,4 +1,5 @@
 //! Every shape of an answer, whole and streamed.
+#![allow(clippy::unwrap_used, clippy::panic)] // this is how a test fails
 
 use pg_llm_guest::http::Headers;
 use pg_llm_guest::prelude::*;
@@ -82,7 +83,10 @@ fn tool_calls_come_with_arguments_as_text_or_as_object_and_with_an_id_or_without
     ]});
     let parts = message(&calls).parts;
     assert_eq!(parts[..2], [call("x", "f", "{\"a\": 1}"), call("call_1", "g", "{\"b\":[2]}")]);
-    assert_eq!(parts[2], Part::ToolCall(ToolCall { id: "call_2".into(), name: "h".into(), arguments: String::new(), signature: Some("sig".into()) }));
+    assert_eq!(
+        parts[2],
+        Part::ToolCall(ToolCall { id: "call_2".into(), name: "h".into(), arguments: String::new(), signature: Some("sig".into()) })
+    );
 }
 
 #[test]
@@ -138,7 +142,8 @@ fn usage_is_counted_alike_for_all() {
     };
     let openai = json!({ "prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30, "prompt_tokens_details": { "cached_tokens": 4 }, "completion_tokens_details": { "reasoning_tokens": 5 } });
     assert_eq!(usage(openai), (Some(10), Some(20), Some(4), Some(5)));
-    let xai = json!({ "prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 35, "completion_tokens_details": { "reasoning_tokens": 5 } });
+    let xai =
+        json!({ "prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 35, "completion_tokens_details": { "reasoning_tokens": 5 } });
     assert_eq!(usage(xai), (Some(10), Some(25), None, Some(5)));
     let deepseek = json!({ "prompt_tokens": 10, "completion_tokens": 20, "prompt_cache_hit_tokens": 6, "prompt_cache_miss_tokens": 4 });
     assert_eq!(usage(deepseek), (Some(10), Some(20), Some(6), None));
@@ -149,17 +154,33 @@ fn usage_is_counted_alike_for_all() {
 
 #[test]
 fn log_probabilities_come_with_their_alternatives() {
-    let logprobs = json!({ "content": [{ "token": "hi", "logprob": -0.1, "top_logprobs": [{ "token": "ho", "logprob": -2.5 }] }, { "token": 1 }] });
+    let logprobs =
+        json!({ "content": [{ "token": "hi", "logprob": -0.1, "top_logprobs": [{ "token": "ho", "logprob": -2.5 }] }, { "token": 1 }] });
     let wanted = [TokenLogprob { token: "hi".into(), logprob: -0.1, alternatives: vec![TopLogprob { token: "ho".into(), logprob: -2.5 }] }];
     let body = json!({ "choices": [{ "message": { "content": "hi" }, "logprobs": logprobs }] });
     assert_eq!(whole(&body).unwrap().logprobs, wanted);
-    let chunk = json!({ "id": "c", "choices": [{ "index": 0, "delta": { "content": "hi" }, "logprobs": logprobs, "finish_reason": "stop" }] });
+    let chunk =
+        json!({ "id": "c", "choices": [{ "index": 0, "delta": { "content": "hi" }, "logprobs": logprobs, "finish_reason": "stop" }] });
     assert_eq!(streamed(&sse(&[chunk])).answer().logprobs, wanted);
 }
 
 #[test]
 fn what_is_no_answer_is_a_failure_with_the_beginning_of_the_body() {
-    for body in ["", "   ", "<html><body>busy</body></html>", "{\"choices\": [", "[]", "null", "42", "\"hi\"", "{}", "{\"choices\": []}", "{\"choices\": {}}", "{\"choices\": [{}]}", "{\"choices\": [{\"index\": 1, \"message\": {}}]}"] {
+    for body in [
+        "",
+        "   ",
+        "<html><body>busy</body></html>",
+        "{\"choices\": [",
+        "[]",
+        "null",
+        "42",
+        "\"hi\"",
+        "{}",
+        "{\"choices\": []}",
+        "{\"choices\": {}}",
+        "{\"choices\": [{}]}",
+        "{\"choices\": [{\"index\": 1, \"message\": {}}]}",
+    ] {
         let failure = answered(200, body).unwrap_err();
         assert_eq!((failure.kind, failure.status), (FailureKind::Protocol, Some(200)), "{body}");
         assert_eq!(failure.raw.as_deref(), (!body.is_empty()).then_some(body));
@@ -176,7 +197,8 @@ fn an_error_under_status_200_is_a_failure() {
     assert_eq!(whole(&json!({ "error": "Nope." })).unwrap_err().message, "Nope.");
     let mistral = whole(&json!({ "object": "error", "message": "Bad.", "type": "invalid_request_error" })).unwrap_err();
     assert_eq!((mistral.kind, mistral.message.as_str()), (FailureKind::InvalidRequest, "Bad."));
-    let in_choice = whole(&json!({ "choices": [{ "error": { "code": 502, "message": "Upstream." }, "message": { "content": "" } }] })).unwrap_err();
+    let in_choice =
+        whole(&json!({ "choices": [{ "error": { "code": 502, "message": "Upstream." }, "message": { "content": "" } }] })).unwrap_err();
     assert_eq!((in_choice.kind, in_choice.message.as_str()), (FailureKind::Server, "Upstream."));
 }
 
@@ -199,9 +221,18 @@ fn an_error_in_the_middle_of_a_stream_comes_after_what_was_said_before_it() {
 fn a_stream_ends_with_done_or_with_its_body_after_a_finish_reason() {
     let hello = delta(&json!({ "content": "Hello" }));
     let complete = [hello.clone(), end("stop")];
-    for text in [sse(&complete), sse(&complete).replace("data: [DONE]\n\n", ""), sse(&complete).trim_end().to_owned(), sse(&complete).replace("data: ", "data:").replace('\n', "\r\n")] {
+    for text in [
+        sse(&complete),
+        sse(&complete).replace("data: [DONE]\n\n", ""),
+        sse(&complete).trim_end().to_owned(),
+        sse(&complete).replace("data: ", "data:").replace('\n', "\r\n"),
+    ] {
         let outcome = streamed(&text);
-        assert_eq!((outcome.answer().text().as_str(), outcome.answer().finish_reason, outcome.failure.clone()), ("Hello", Some(FinishReason::Stop), None), "{text}");
+        assert_eq!(
+            (outcome.answer().text().as_str(), outcome.answer().finish_reason, outcome.failure.clone()),
+            ("Hello", Some(FinishReason::Stop), None),
+            "{text}"
+        );
     }
     let cut = streamed(&format!("data: {hello}\n\n"));
     assert_eq!(cut.failure.unwrap().kind, FailureKind::Broken);
@@ -227,9 +258,13 @@ fn a_server_that_answers_a_stream_as_a_whole_is_understood() {
 #[test]
 fn errors_have_the_kind_that_their_code_and_words_say() {
     let kind = |status: u16, body: &str| answered(status, body).unwrap_err().kind;
-    let error = |code: &str, message: &str| json!({ "error": { "message": message, "type": "invalid_request_error", "code": code } }).to_string();
+    let error =
+        |code: &str, message: &str| json!({ "error": { "message": message, "type": "invalid_request_error", "code": code } }).to_string();
     assert_eq!(kind(400, &error("context_length_exceeded", "x")), FailureKind::ContextLength);
-    assert_eq!(kind(400, &error("invalid_request_error", "This model's maximum context length is 100 tokens.")), FailureKind::ContextLength);
+    assert_eq!(
+        kind(400, &error("invalid_request_error", "This model's maximum context length is 100 tokens.")),
+        FailureKind::ContextLength
+    );
     assert_eq!(kind(400, &error("content_filter", "x")), FailureKind::ContentFilter);
     assert_eq!(kind(400, &error("DataInspectionFailed", "Output data may contain inappropriate content.")), FailureKind::ContentFilter);
     assert_eq!(kind(400, &error("data_inspection_failed", "x")), FailureKind::ContentFilter);
@@ -247,7 +282,9 @@ fn errors_have_the_kind_that_their_code_and_words_say() {
 
 #[test]
 fn a_quota_is_not_tried_again_unless_the_endpoint_means_a_throttle() {
-    let body = json!({ "error": { "message": "You exceeded your current quota.", "type": "insufficient_quota", "code": "insufficient_quota" } }).to_string();
+    let body =
+        json!({ "error": { "message": "You exceeded your current quota.", "type": "insufficient_quota", "code": "insufficient_quota" } })
+            .to_string();
     let failure = answered(429, &body).unwrap_err();
     assert_eq!((failure.kind, failure.retryable), (FailureKind::Quota, Some(false)));
     let qwen = ChatRequest { settings: r#"{"quota_is_throttle":true}"#.into(), ..request() };

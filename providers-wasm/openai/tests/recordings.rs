@@ -1,7 +1,7 @@
 //! Real answers of many providers decode to what the providers' own clients made of them, however the bytes are cut.
 //!
 //! The recordings are other people's data and lie beside the checkout (`../shared/recordings`), not in it. Where they are not, this test says so.
-#![allow(clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // this is how a test fails, and says that it was skipped
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,8 @@ fn recordings() -> Vec<Recording> {
         if meta.text_at("kind") != Some("chat") || OTHER_FORMATS.contains(&meta.text_at("provider").unwrap()) {
             continue;
         }
-        let headers = meta["headers"].as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
+        let headers =
+            meta["headers"].as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
         recordings.push(Recording {
             id: meta.text_at("id").unwrap().to_owned(),
             stream: meta["stream"].as_bool().unwrap(),
@@ -118,13 +119,17 @@ fn complaints(recording: &Recording, outcome: &Result<Answer, Failure>) -> Vec<S
     if !allowed(expected, "finish_any").contains(&json!(finish)) {
         wrong.push(format!("finish: {finish}"));
     }
-    for (name, tokens) in [("input_tokens_any", answer.usage.as_ref().and_then(|usage| usage.input_tokens)), ("output_tokens_any", answer.usage.as_ref().and_then(|usage| usage.output_tokens))] {
+    for (name, tokens) in [
+        ("input_tokens_any", answer.usage.as_ref().and_then(|usage| usage.input_tokens)),
+        ("output_tokens_any", answer.usage.as_ref().and_then(|usage| usage.output_tokens)),
+    ] {
         let any = allowed(expected, name);
         if if any.is_empty() { tokens.is_some() } else { !any.contains(&json!(tokens)) } {
             wrong.push(format!("{name}: {tokens:?}"));
         }
     }
-    let calls: Vec<&ToolCall> = answer.parts.iter().filter_map(|part| if let Part::ToolCall(call) = part { Some(call) } else { None }).collect();
+    let calls: Vec<&ToolCall> =
+        answer.parts.iter().filter_map(|part| if let Part::ToolCall(call) = part { Some(call) } else { None }).collect();
     let names: Vec<Value> = calls.iter().map(|call| json!(call.name)).collect();
     if names != allowed(expected, "tool_names") {
         wrong.push(format!("tools: {names:?}"));
@@ -139,7 +144,11 @@ fn complaints(recording: &Recording, outcome: &Result<Answer, Failure>) -> Vec<S
         }
     }
     if let Some(reasoning) = expected.word_at("reasoning") {
-        let thinking: String = answer.parts.iter().filter_map(|part| if let Part::Thinking(thinking) = part { Some(thinking.text.as_str()) } else { None }).collect();
+        let thinking: String = answer
+            .parts
+            .iter()
+            .filter_map(|part| if let Part::Thinking(thinking) = part { Some(thinking.text.as_str()) } else { None })
+            .collect();
         if thinking != reasoning {
             wrong.push(format!("thinking: {thinking:?} instead of {reasoning:?}"));
         }
@@ -192,10 +201,19 @@ fn a_stream_that_ends_early_is_never_an_answer() {
         let places = (0..length).step_by(length / 100 + 1).chain(length.saturating_sub(300)..length);
         for at in places {
             match play(recording, vec![recording.body[..at].to_vec()]) {
-                Err(failure) => assert!(matches!(failure.kind, FailureKind::Broken | FailureKind::Protocol), "{} cut at {at}: {failure:?}", recording.id),
+                Err(failure) => assert!(
+                    matches!(failure.kind, FailureKind::Broken | FailureKind::Protocol),
+                    "{} cut at {at}: {failure:?}",
+                    recording.id
+                ),
                 // Only what follows the last word of the provider may be missing: the usage, `[DONE]`.
                 Ok(answer) => {
-                    assert_eq!((&answer.parts, &answer.finish_reason), (&whole.parts, &whole.finish_reason), "{} cut at {at}", recording.id);
+                    assert_eq!(
+                        (&answer.parts, &answer.finish_reason),
+                        (&whole.parts, &whole.finish_reason),
+                        "{} cut at {at}",
+                        recording.id
+                    );
                 }
             }
         }

@@ -1,4 +1,5 @@
 //! What is sent, byte for byte, in files under `tests/golden/`.
+#![allow(clippy::unwrap_used, clippy::panic)] // this is how a test fails
 
 use std::path::PathBuf;
 
@@ -114,7 +115,8 @@ fn each_endpoint_gets_what_its_profile_says() {
 
 #[test]
 fn azure_takes_a_token_instead_of_a_key() {
-    let overlay = json!({ "oauth2_token_url": "https://login.example/token", "oauth2_scopes": ["https://cognitiveservices.azure.com/.default"] });
+    let overlay =
+        json!({ "oauth2_token_url": "https://login.example/token", "oauth2_scopes": ["https://cognitiveservices.azure.com/.default"] });
     check("azure_oauth2", &simple("azure-openai", &overlay), Mode::Whole);
 }
 
@@ -139,7 +141,10 @@ fn thinking_goes_back_only_within_a_loop_of_tool_calls() {
 #[test]
 fn documents_go_as_the_endpoint_takes_them() {
     let mut request = simple("mistral", &json!({}));
-    request.messages = vec![Message { role: Role::User, parts: vec![Part::Document(Media { name: Some("a.pdf".into()), ..Media::url("https://example.org/a.pdf") })] }];
+    request.messages = vec![Message {
+        role: Role::User,
+        parts: vec![Part::Document(Media { name: Some("a.pdf".into()), ..Media::url("https://example.org/a.pdf") })],
+    }];
     check("mistral_document", &request, Mode::Whole);
     for profile in ["openai", "deepseek"] {
         request.settings = settings(profile, &json!({}));
