@@ -81,10 +81,10 @@ fn add_local_model(args: &Args<'_>) -> Result<Returned, Failure> {
 fn add(wanted: Wanted) -> Result<Returned, Failure> {
     let role = privileges::current_role();
     let superuser = privileges::is_superuser(role);
-    let ParsedProvider { report, profile } = provider(&wanted.model_type)?;
+    let ParsedProvider { report, profile, uploaded } = provider(&wanted.model_type)?;
     let description = &report.description;
     let profile = route::profile_of(description, &profile)?;
-    let ParsedConfig { spec, stored, keys: mut given } = ModelSpec::parse(&wanted.instance, description, profile, &wanted.config).map_err(SqlError::from)?;
+    let ParsedConfig { spec, mut stored, keys: mut given } = ModelSpec::parse(&wanted.instance, description, profile, &wanted.config).map_err(SqlError::from)?;
     // Older callers write '' for none.
     if let Some(key) = wanted.api_key.filter(|k| !k.is_empty()) {
         if given.iter().any(|(name, _)| name == DEFAULT_KEY) {
@@ -96,6 +96,10 @@ fn add(wanted: Wanted) -> Result<Returned, Failure> {
         check_name(name, "a key's name")?;
     }
 
+    // Whoever replaces an uploaded module must not be able to lead the models that use it, and their keys, to another place by its default endpoint.
+    if let (true, Some(endpoint), Value::Object(members)) = (uploaded, &spec.endpoint, &mut stored) {
+        members.insert("api_endpoint".to_owned(), Value::String(endpoint.to_string()));
+    }
     let config = stored.to_string();
     let former = if models::insert(&wanted.instance, role, &wanted.model_type, &config, superuser, wanted.local)? {
         None
@@ -125,21 +129,22 @@ fn add(wanted: Wanted) -> Result<Returned, Failure> {
 struct ParsedProvider {
     report: Report,
     profile: String,
+    uploaded: bool,
 }
 
 fn provider(model_type: &str) -> Result<ParsedProvider, SqlError> {
     if let Some((component, profile)) = builtin::find(model_type)? {
-        return Ok(ParsedProvider { report: component.report.clone(), profile: profile.name.clone() });
+        return Ok(ParsedProvider { report: component.report.clone(), profile: profile.name.clone(), uploaded: false });
     }
     match modules::provider(model_type)? {
-        Some(uploaded) => Ok(ParsedProvider { report: modules::report(&uploaded.digest)?, profile: uploaded.profile }),
+        Some(uploaded) => Ok(ParsedProvider { report: modules::report(&uploaded.digest)?, profile: uploaded.profile, uploaded: true }),
         None => Err(route::unknown_type(model_type)?),
     }
 }
 
 /// Where a model's calls went before it was changed. None also when that cannot be told any more.
 fn endpoint_of(instance: &str, former: &Former) -> Option<Endpoint> {
-    let ParsedProvider { report, profile } = provider(&former.model_type).ok()?;
+    let ParsedProvider { report, profile, .. } = provider(&former.model_type).ok()?;
     let config = serde_json::from_str(&former.config).ok()?;
     let profile = report.description.profile(&profile)?;
     ModelSpec::parse(instance, &report.description, profile, &config).ok()?.spec.endpoint
