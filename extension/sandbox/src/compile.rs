@@ -32,6 +32,10 @@ const OPTIONAL_EXPORTS: [&str; 5] = ["embeddings", "rerank", "batches", "fine-tu
 /// # Errors
 /// Whatever makes it no provider of ours: it is refused with a reason that names the cause.
 pub fn compile(wasm: &[u8]) -> Result<(Report, Vec<u8>), Refusal> {
+    check_and_compile(wasm).map_err(Refusal::clipped)
+}
+
+fn check_and_compile(wasm: &[u8]) -> Result<(Report, Vec<u8>), Refusal> {
     let surface = Surface::read(wasm)?;
     surface.check()?;
     let broken = |e: wasmtime::Error| refuse(format!("the component cannot be compiled: {e:#}"), None);

@@ -50,6 +50,11 @@ impl Redactor {
         text
     }
 
+    /// Whether an end is held back that may be the beginning of a secret.
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// What was held back, at the end.
     pub fn finish(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)

@@ -25,6 +25,21 @@ pub struct Refusal {
     pub hint: Option<String>,
 }
 
+/// Longest reason, in bytes: names in a component may be of any length.
+const REASON_BYTES: usize = 1000;
+
+impl Refusal {
+    /// The same with a reason that fits a screen.
+    pub(crate) fn clipped(mut self) -> Self {
+        if self.reason.len() > REASON_BYTES {
+            let end = (0..=REASON_BYTES).rev().find(|&i| self.reason.is_char_boundary(i)).unwrap_or(0);
+            self.reason.truncate(end);
+            self.reason.push_str("...");
+        }
+        self
+    }
+}
+
 /// What a component is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {

@@ -22,7 +22,8 @@ fn hostile() -> Provider {
     static PROVIDER: OnceLock<Provider> = OnceLock::new();
     PROVIDER
         .get_or_init(|| {
-            let dir = std::env::var_os("PG_LLM_COMPONENTS").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/components")), PathBuf::from);
+            let dir = std::env::var_os("PG_LLM_COMPONENTS")
+                .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/components")), PathBuf::from);
             let path = dir.join("hostile.wasm");
             let wasm = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; `make components` builds it", path.display()));
             let (_, artefact) = pg_llm_sandbox::compile(&wasm).unwrap();
@@ -51,7 +52,15 @@ fn request(crime: &str, prompt: &str) -> ChatRequest {
         settings: "{}".into(),
         messages: vec![Message { role: Role::User, parts: vec![Part::Text(prompt.into())] }],
         sampling: Sampling {
-            temperature: None, top_p: None, top_k: None, max_tokens: None, stop: vec![], seed: None, presence_penalty: None, frequency_penalty: None, logprobs: None,
+            temperature: None,
+            top_p: None,
+            top_k: None,
+            max_tokens: None,
+            stop: vec![],
+            seed: None,
+            presence_penalty: None,
+            frequency_penalty: None,
+            logprobs: None,
         },
         tools: vec![],
         tool_choice: None,
@@ -85,7 +94,14 @@ fn each_fault_has_its_name() {
     assert!(matches!(fault("infinite-loop", ""), GuestFault::Cpu(_)));
     assert_eq!(fault("deep-recursion", ""), GuestFault::Stack);
     assert!(matches!(fault("memory-bomb", ""), GuestFault::Memory(_)));
-    for (crime, prompt) in [("trap", ""), ("panic", ""), ("divide-by-zero", "0"), ("divide-by-zero", "-1"), ("out-of-bounds", "read"), ("out-of-bounds", "write")] {
+    for (crime, prompt) in [
+        ("trap", ""),
+        ("panic", ""),
+        ("divide-by-zero", "0"),
+        ("divide-by-zero", "-1"),
+        ("out-of-bounds", "read"),
+        ("out-of-bounds", "write"),
+    ] {
         let fault = fault(crime, prompt);
         assert!(matches!(fault, GuestFault::Trap(_)), "{crime}: {fault:?}");
     }

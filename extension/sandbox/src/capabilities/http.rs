@@ -6,10 +6,12 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, HeaderValue};
 use ureq::BodyReader;
 use wasmtime::component::Resource;
 
-use super::keys::apply;
+use super::keys::{apply, prefix};
+use super::shown;
 use crate::call::CallState;
-use crate::patience::Cause;
+use crate::patience::{Cause, Patience};
 use crate::redact::Redactor;
+use crate::ticker::Ticker;
 use crate::wit::pg_llm::guest::http::{Error, Header, Host, HostResponse, Method, Request};
 
 /// A response whose head has arrived, as the host keeps it.
@@ -19,11 +21,21 @@ pub struct Response {
     headers: Vec<Header>,
     body: BodyReader<'static>,
     redactor: Redactor,
-    ended: bool,
+    /// Bytes without secrets that the guest has not read yet: those from `given` on.
+    clean: Vec<u8>,
+    given: usize,
+    /// There is nothing more to come, and why.
+    end: Option<Result<(), Error>>,
 }
 
 /// Most bytes that one `read` gives.
 const READ_BYTES: usize = 64 << 10;
+
+/// Most headers of one request; a header map panics somewhere beyond 20,000.
+const HEADERS: usize = 256;
+
+/// Longest head of a request, without its key: path, headers, prefix of the key. Servers take far less, and a line must fit the transport's buffer.
+const HEAD_BYTES: usize = 32 << 10;
 
 /// Headers that say how a message is framed or routed, which is the host's business, or that carry credentials, which are the key ring's.
 const HOST_OWNED: [&str; 16] = [
@@ -73,43 +85,69 @@ impl HostResponse for CallState {
     fn read(&mut self, this: Resource<Response>, max: u32) -> wasmtime::Result<Result<Vec<u8>, Error>> {
         let response = self.table.get_mut(&this)?;
         let max = usize::try_from(max).unwrap_or(READ_BYTES).min(READ_BYTES);
-        if response.ended || max == 0 {
+        if max == 0 {
             return Ok(Ok(Vec::new()));
         }
-        loop {
-            let mut bytes = vec![0; max];
-            let read = self.ticker.pause(|| response.body.read(&mut bytes));
-            let n = match read {
-                Ok(n) => n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(e) => {
-                    let error = host_cause(self.patience.cause()).unwrap_or_else(|| Error::Broken(e.to_string()));
-                    return Ok(Err(redact_error(&response.redactor, error)));
-                }
-            };
-            // An interrupt can look like the end of the body.
-            if let Some(error) = host_cause(self.patience.cause()) {
-                return Ok(Err(error));
-            }
-            if n == 0 {
-                response.ended = true;
-                return Ok(Ok(response.redactor.finish()));
-            }
-            self.usage.response_bytes += n as u64;
-            if self.usage.response_bytes > self.limits.response_bytes {
-                return Ok(Err(Error::TooLarge(format!("the response is larger than {} bytes", self.limits.response_bytes))));
-            }
-            bytes.truncate(n);
-            let bytes = response.redactor.push(bytes);
-            if !bytes.is_empty() {
-                return Ok(Ok(bytes));
-            }
+        if response.is_drained() && response.end.is_none() {
+            response.fill(&self.ticker, &self.patience, &mut self.usage.response_bytes, self.limits.response_bytes);
         }
+        Ok(response.take(max))
     }
 
     fn drop(&mut self, this: Resource<Response>) -> wasmtime::Result<()> {
         self.table.delete(this)?;
         Ok(())
+    }
+}
+
+impl Response {
+    fn is_drained(&self) -> bool {
+        self.given == self.clean.len()
+    }
+
+    /// Reads until there are bytes and none is held back, or to the end.
+    ///
+    /// The guest must not be able to tell whether something was held back: if it could, it would have its guesses at a key repeated by the upstream and learn which one
+    /// is right, character by character. So it has no say in how much is read at a time, and gets a piece only when all of it is clean.
+    fn fill(&mut self, ticker: &Ticker, patience: &Patience, total: &mut u64, most: u64) {
+        self.clean.clear();
+        self.given = 0;
+        while self.end.is_none() && (self.clean.is_empty() || self.redactor.holds()) {
+            let mut bytes = vec![0; READ_BYTES];
+            let read = ticker.pause(|| self.body.read(&mut bytes));
+            let end = match (read, host_cause(patience.cause())) {
+                (Err(e), _) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                // An interrupt can look like the end of the body.
+                (_, Some(error)) => Err(error),
+                (Err(e), None) => Err(Error::Broken(e.to_string())),
+                (Ok(0), None) => Ok(()),
+                (Ok(n), None) => {
+                    *total += n as u64;
+                    bytes.truncate(n);
+                    if *total <= most {
+                        self.clean.append(&mut self.redactor.push(bytes));
+                        continue;
+                    }
+                    Err(Error::TooLarge(format!("the response is larger than {most} bytes")))
+                }
+            };
+            self.clean.append(&mut self.redactor.finish());
+            self.end = Some(end.map_err(|error| redact_error(&self.redactor, error)));
+        }
+    }
+
+    /// The next bytes, else how it ended.
+    fn take(&mut self, max: usize) -> Result<Vec<u8>, Error> {
+        if self.is_drained() {
+            return self.end.clone().unwrap_or(Ok(())).map(|()| Vec::new());
+        }
+        if self.given == 0 && self.clean.len() <= max {
+            return Ok(std::mem::take(&mut self.clean));
+        }
+        let until = self.clean.len().min(self.given.saturating_add(max));
+        let bytes = self.clean[self.given..until].to_vec();
+        self.given = until;
+        Ok(bytes)
     }
 }
 
@@ -119,7 +157,15 @@ impl CallState {
         if self.usage.http_requests >= self.limits.http_requests {
             return Err(Error::TooLarge(format!("more than {} HTTP requests in one call", self.limits.http_requests)));
         }
-        let head: usize = request.path_with_query.len() + request.headers.iter().map(|h| h.name.len() + h.value.len()).sum::<usize>();
+        let head: usize = request.path_with_query.len()
+            + request.headers.iter().map(|h| h.name.len() + h.value.len()).sum::<usize>()
+            + prefix(request.auth.as_ref());
+        if head > HEAD_BYTES {
+            return Err(Error::TooLarge(format!("a request whose path and headers have more than {HEAD_BYTES} bytes")));
+        }
+        if request.headers.len() > HEADERS {
+            return Err(Error::TooLarge(format!("a request with more than {HEADERS} headers")));
+        }
         let size = (head + request.body.len()) as u64;
         if self.usage.request_bytes + size > self.limits.request_bytes {
             return Err(Error::TooLarge(format!("requests of more than {} bytes in one call", self.limits.request_bytes)));
@@ -158,16 +204,19 @@ impl CallState {
         let headers: Vec<Header> = head
             .headers
             .iter()
-            .map(|(name, value)| Header { name: name.as_str().to_owned(), value: redactor.whole(&String::from_utf8_lossy(value.as_bytes())) })
+            .map(|(name, value)| Header {
+                name: name.as_str().to_owned(),
+                value: redactor.whole(&String::from_utf8_lossy(value.as_bytes())),
+            })
             .collect();
         self.usage.response_bytes += headers.iter().map(|h| (h.name.len() + h.value.len()) as u64).sum::<u64>();
-        Response { status: head.status.as_u16(), headers, body: body.into_reader(), redactor, ended: false }
+        Response { status: head.status.as_u16(), headers, body: body.into_reader(), redactor, clean: Vec::new(), given: 0, end: None }
     }
 }
 
 fn guest_headers(from: &[Header], to: &mut http::HeaderMap) -> Result<(), Error> {
     for Header { name, value } in from {
-        let bad = |what: &str| Error::Refused(format!("header \"{}\" {what}", name.escape_default()));
+        let bad = |what: &str| Error::Refused(format!("header \"{}\" {what}", shown(name)));
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("is not a header name"))?;
         if HOST_OWNED.contains(&name.as_str()) {
             return Err(bad("is set by the host alone"));

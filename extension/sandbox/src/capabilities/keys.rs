@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
+use super::shown;
 use crate::call::CallState;
 use crate::keys::{KeyRing, Secret};
 use crate::wit::pg_llm::guest::http::Error;
@@ -10,6 +11,17 @@ use crate::wit::pg_llm::guest::keys::{Auth, HeaderAuth, Host, KeyName};
 impl Host for CallState {
     fn available(&mut self) -> wasmtime::Result<Vec<KeyName>> {
         Ok(self.keys.names().map(str::to_owned).collect())
+    }
+}
+
+/// Longest key that a header can carry.
+const SECRET_BYTES: usize = 16 << 10;
+
+/// Bytes of what the guest wants put before its key.
+pub(super) fn prefix(auth: Option<&Auth>) -> usize {
+    match auth {
+        Some(Auth::Header(auth)) => auth.prefix.len(),
+        _ => 0,
     }
 }
 
@@ -24,13 +36,19 @@ pub(super) fn apply(auth: &Auth, keys: &KeyRing, headers: &mut http::HeaderMap) 
 }
 
 fn header(auth: &HeaderAuth, keys: &KeyRing, headers: &mut http::HeaderMap) -> Result<(), Error> {
-    let name = HeaderName::from_bytes(auth.name.as_bytes()).map_err(|_| Error::Refused(format!("\"{}\" is no header name", auth.name.escape_default())))?;
+    let name = HeaderName::from_bytes(auth.name.as_bytes()).map_err(|_| Error::Refused(format!("\"{}\" is no header name", shown(&auth.name))))?;
     if super::http::is_framing(&name) {
         return Err(Error::Refused(format!("a key cannot be sent as header \"{name}\"")));
     }
     let Some(secret) = keys.get(&auth.key) else {
-        return if auth.optional { Ok(()) } else { Err(Error::Key(format!("the model has no key \"{}\"", auth.key.escape_default()))) };
+        return if auth.optional { Ok(()) } else { Err(Error::Key(format!("the model has no key \"{}\"", shown(&auth.key)))) };
     };
+    if HeaderValue::from_str(&auth.prefix).is_err() {
+        return Err(Error::Refused(format!("what is to stand before the key in header \"{name}\" is not visible ASCII")));
+    }
+    if secret.expose().len() > SECRET_BYTES {
+        return Err(Error::Key(format!("the key is longer than {SECRET_BYTES} bytes")));
+    }
     headers.insert(name, value(&auth.prefix, secret)?);
     Ok(())
 }

@@ -93,8 +93,8 @@ impl Endpoint {
     /// The URL of `path_with_query` at this endpoint.
     ///
     /// # Errors
-    /// For whatever could lead elsewhere, or make two parsers disagree: no `/` at the start, `//`, `.` and `..` segments in any spelling,
-    /// backslash, fragment, spaces, control characters, non-ASCII.
+    /// For whatever could lead elsewhere, or make two parsers disagree: no `/` at the start, `//`, `.` and `..` segments in any spelling
+    /// (percent-encoded, between encoded separators, with `;` parameters), backslash, fragment, spaces, control characters, non-ASCII.
     pub fn join(&self, path_with_query: &str) -> Result<String, PathError> {
         if !path_with_query.starts_with('/') {
             return Err(PathError("it does not begin with /"));
@@ -105,8 +105,8 @@ impl Endpoint {
         let path = path_with_query.split('?').next().unwrap_or_default();
         let mut segments = path[1..].split('/').peekable();
         while let Some(segment) = segments.next() {
-            let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-            if plain == "." || plain == ".." {
+            let plain = segment.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace("%3b", ";");
+            if plain.split('/').any(|part| matches!(part.split(';').next(), Some("." | ".."))) {
                 return Err(PathError("it has a dot segment"));
             }
             if segment.is_empty() && segments.peek().is_some() {
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(endpoint.join("/a/").unwrap(), "https://x.example/v1/a/");
         for path in [
             "", "chat", "//evil.example/", "/a//b", "/../x", "/a/..", "/%2e%2E/x", "/.%2e/x", "/a\\b", "/a#b", "/a b", "/a\r\nHost: x", "/ä", "@evil.example/",
-            "/./x", "\t/x", "https://evil.example/",
+            "/./x", "\t/x", "https://evil.example/", "/a/..%2fx", "/%2e%2e%5Cx", "/..;/x", "/a%2f%2E%2e%2fx", "/.;a=b",
         ] {
             assert!(endpoint.join(path).is_err(), "{path}");
         }
