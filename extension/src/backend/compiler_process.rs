@@ -172,6 +172,11 @@ impl Compiler {
         if !self.reaped {
             self.reaped = true;
             if matches!(self.child.try_wait(), Ok(None)) {
+                // Its whole session, should it have children; itself, should it not have got so far as to have one.
+                if let Ok(pid) = libc::pid_t::try_from(self.child.id()) {
+                    // SAFETY: a signal to the process group that the child leads and that no other can be, since the child is not reaped yet.
+                    unsafe { libc::kill(-pid, libc::SIGKILL) };
+                }
                 let _ = self.child.kill();
             }
         }

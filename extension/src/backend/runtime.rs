@@ -88,11 +88,15 @@ pub(crate) fn keep_compiled(cache: &CodeCache, digest: &Digest, artefact: &[u8])
     }
 }
 
+/// Its name begins as those of Postgres's temporary files do, which base backups and pg_rewind leave out: compiled code is each machine's own, can be made
+/// again, and its file names are longer than a tar archive of a backup can hold.
+const CODE_DIRECTORY: &str = "pgsql_tmp_code";
+
 /// The code cache of this server.
 pub(crate) fn code_cache() -> Result<CodeCache, SqlError> {
     let directory = data_directory::ours().map_err(|e| SqlError::new(State::Io, format!("pg_llm: its directory in the data directory cannot be used: {e}")))?;
     let key = MasterKey::existing_or_new()?.for_code_cache()?;
-    Ok(CodeCache::new(directory.join("code"), &key))
+    Ok(CodeCache::new(directory.join(CODE_DIRECTORY), &key))
 }
 
 impl Runtime {
