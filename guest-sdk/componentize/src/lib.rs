@@ -34,7 +34,10 @@ impl fmt::Display for Error {
         match self {
             Self::NotWasm(why) => write!(f, "not a WebAssembly module: {why}"),
             Self::AlreadyComponent => write!(f, "is a component already"),
-            Self::NoWorld => write!(f, "has no component-type section; does it link pg-llm-guest and register itself with provider!(...), adapter!(...) or filter!(...)?"),
+            Self::NoWorld => write!(
+                f,
+                "has no component-type section; does it link pg-llm-guest and register itself with provider!(...), adapter!(...) or filter!(...)?"
+            ),
             Self::Encoder(why) => write!(f, "{why}"),
         }
     }
@@ -51,7 +54,7 @@ pub fn componentize(module: &[u8]) -> Result<Component, Error> {
     let bytes = ComponentEncoder::default()
         .validate(true)
         .module(module)
-        .and_then(|encoder| encoder.encode())
+        .and_then(ComponentEncoder::encode)
         .map_err(|error| Error::Encoder(format!("{error:#}")))?;
     let (imports, exports) = surface(&bytes).map_err(|error| Error::Encoder(error.to_string()))?;
     Ok(Component { bytes, imports, exports })
