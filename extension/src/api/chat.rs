@@ -74,10 +74,13 @@ fn call(args: &Args<'_>, prompt: &str, options: ChatOptions) -> Result<Called, F
     let interrupt = MainThread::new();
     let outcome = call_model(&route, prompt, options, &(Arc::clone(&interrupt) as Arc<dyn Interrupt>));
     interrupt.settle()?;
-    log(&instance, match &outcome {
-        Ok(outcome) => &outcome.log,
-        Err(error) => &error.log,
-    });
+    log(
+        &instance,
+        match &outcome {
+            Ok(outcome) => &outcome.log,
+            Err(error) => &error.log,
+        },
+    );
     Ok(Called { outcome, instance, on_error })
 }
 

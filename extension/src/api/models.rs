@@ -64,8 +64,10 @@ fn add_model(args: &Args<'_>) -> Result<Returned, Failure> {
 fn add_local_model(args: &Args<'_>) -> Result<Returned, Failure> {
     let config = match args.text(4)?.as_deref().map(str::trim) {
         None | Some("") => Value::Object(Map::new()),
-        Some(text) => serde_json::from_str(text)
-            .map_err(|e| SqlError::new(State::InvalidArgument, format!("pg_llm: config is not JSON: {e}")).hint("{\"model_name\": \"...\", \"api_endpoint\": \"...\"}"))?,
+        Some(text) => serde_json::from_str(text).map_err(|e| {
+            SqlError::new(State::InvalidArgument, format!("pg_llm: config is not JSON: {e}"))
+                .hint("{\"model_name\": \"...\", \"api_endpoint\": \"...\"}")
+        })?,
     };
     let wanted = Wanted {
         local: args.boolean(0).unwrap_or(false),
@@ -84,11 +86,14 @@ fn add(wanted: Wanted) -> Result<Returned, Failure> {
     let ParsedProvider { report, profile, uploaded } = provider(&wanted.model_type)?;
     let description = &report.description;
     let profile = route::profile_of(description, &profile)?;
-    let ParsedConfig { spec, mut stored, keys: mut given } = ModelSpec::parse(&wanted.instance, description, profile, &wanted.config).map_err(SqlError::from)?;
+    let ParsedConfig { spec, mut stored, keys: mut given } =
+        ModelSpec::parse(&wanted.instance, description, profile, &wanted.config).map_err(SqlError::from)?;
     // Older callers write '' for none.
     if let Some(key) = wanted.api_key.filter(|k| !k.is_empty()) {
         if given.iter().any(|(name, _)| name == DEFAULT_KEY) {
-            return Err(SqlError::new(State::InvalidArgument, "pg_llm: the API key is given twice").hint("Give it as api_key, and leave it out of config.").into());
+            return Err(SqlError::new(State::InvalidArgument, "pg_llm: the API key is given twice")
+                .hint("Give it as api_key, and leave it out of config.")
+                .into());
         }
         given.push((DEFAULT_KEY.to_owned(), Secret::new(key.into_bytes())));
     }
@@ -106,7 +111,9 @@ fn add(wanted: Wanted) -> Result<Returned, Failure> {
     } else {
         models::owned(&wanted.instance, role)?
     };
-    let same_place = former.as_ref().is_some_and(|f| f.model_type == wanted.model_type && endpoint_of(&wanted.instance, f).as_ref() == spec.endpoint.as_ref());
+    let same_place = former
+        .as_ref()
+        .is_some_and(|f| f.model_type == wanted.model_type && endpoint_of(&wanted.instance, f).as_ref() == spec.endpoint.as_ref());
     let trusted = superuser || (same_place && former.as_ref().is_some_and(|f| f.endpoint_trusted));
     if let Some(endpoint) = &spec.endpoint {
         egress::private_ok(&wanted.instance, endpoint, trusted)?;
@@ -157,7 +164,10 @@ fn forget_keys(instance: &str, given: &[(String, Secret)]) -> Result<(), SqlErro
     if !lost.is_empty() {
         errors::emit(
             PgLogLevel::NOTICE,
-            &format!("pg_llm: model \"{instance}\" has another endpoint or provider now; keys that were not given again are removed: {}", lost.join(", ")),
+            &format!(
+                "pg_llm: model \"{instance}\" has another endpoint or provider now; keys that were not given again are removed: {}",
+                lost.join(", ")
+            ),
         );
     }
     Ok(())
@@ -165,7 +175,10 @@ fn forget_keys(instance: &str, given: &[(String, Secret)]) -> Result<(), SqlErro
 
 fn remind_of_keys(instance: &str, specs: &[KeySpec], given: &[(String, Secret)]) {
     for spec in specs.iter().filter(|s| s.required && !given.iter().any(|(name, _)| *name == s.name)) {
-        errors::emit(PgLogLevel::NOTICE, &format!("pg_llm: model \"{instance}\" needs key \"{}\", to be set with pg_llm_set_key()", spec.name));
+        errors::emit(
+            PgLogLevel::NOTICE,
+            &format!("pg_llm: model \"{instance}\" needs key \"{}\", to be set with pg_llm_set_key()", spec.name),
+        );
     }
 }
 

@@ -40,12 +40,17 @@ pub(super) fn upload(model_type: &str, module: &[u8], expected: Option<&str>) ->
             .into());
     }
     if builtin::find(model_type)?.is_some() {
-        return Err(SqlError::new(State::Duplicate, format!("pg_llm: \"{model_type}\" is a built-in provider")).hint("Upload the module under another name.").into());
+        return Err(SqlError::new(State::Duplicate, format!("pg_llm: \"{model_type}\" is a built-in provider"))
+            .hint("Upload the module under another name.")
+            .into());
     }
     if module.len() > gucs::max_module_bytes() {
-        return Err(SqlError::new(State::TooLarge, format!("pg_llm: the module has {} bytes, and {} are allowed", module.len(), gucs::max_module_bytes()))
-            .hint("A superuser can raise pg_llm.max_module_bytes.")
-            .into());
+        return Err(SqlError::new(
+            State::TooLarge,
+            format!("pg_llm: the module has {} bytes, and {} are allowed", module.len(), gucs::max_module_bytes()),
+        )
+        .hint("A superuser can raise pg_llm.max_module_bytes.")
+        .into());
     }
     let digest = sha256(module);
     check_digest(&digest, expected)?;
@@ -84,6 +89,7 @@ fn builtin_providers(_: &Args<'_>) -> Result<Returned, Failure> {
     Ok(Returned::Json(reports.into()))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as every SQL function")]
 fn call_limits(_: &Args<'_>) -> Result<Returned, Failure> {
     let limits = gucs::limits_now();
     Ok(Returned::Json(json!({

@@ -98,12 +98,12 @@ impl Returned {
         match self {
             Self::Null => Ok(None),
             Self::Bool(value) => Ok(Some(Datum::from(value))),
-            Self::Text(text) => encoding::to_server(&text).map(|bytes| Some(text_datum(&bytes))),
+            Self::Text(text) => Ok(Some(text_datum(&encoding::to_server(&text)))),
             Self::Json(value) => {
                 // jsonb cannot hold U+0000, and an answer that has one is better with a mark in its place than lost.
                 let text = value.to_string();
                 let text = if text.contains("\\u0000") { replace_nul(value).to_string() } else { text };
-                let bytes = encoding::to_server(&text)?;
+                let bytes = encoding::to_server(&text);
                 let text = CString::new(bytes.into_owned()).map_err(|_| SqlError::new(State::Internal, "pg_llm: JSON with a NUL byte"))?;
                 // SAFETY: jsonb's input function on a NUL-terminated string in the server's encoding. It copies.
                 Ok(Some(unsafe {

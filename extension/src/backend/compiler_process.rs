@@ -57,7 +57,10 @@ pub(crate) fn compile(wasm: &[u8]) -> Result<Compiled, Failure> {
 }
 
 fn understand(output: &[u8]) -> Result<Compiled, SqlError> {
-    let garbled = || SqlError::new(State::Guest, "pg_llm: the compiler's answer cannot be understood").hint("Is pg_llm_compiler of the same version as the library?");
+    let garbled = || {
+        SqlError::new(State::Guest, "pg_llm: the compiler's answer cannot be understood")
+            .hint("Is pg_llm_compiler of the same version as the library?")
+    };
     let (length, rest) = output.split_first_chunk::<4>().ok_or_else(garbled)?;
     let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| garbled())?;
     let (verdict, artefact) = rest.split_at_checked(length).filter(|_| length <= VERDICT_BYTES).ok_or_else(garbled)?;
@@ -210,7 +213,13 @@ fn send(to: &mut (impl Write + AsFd), mut bytes: &[u8], interrupt: &dyn Interrup
     Ok(())
 }
 
-fn receive(from: &mut (impl Read + AsFd), into: &mut Vec<u8>, most: usize, interrupt: &dyn Interrupt, deadline: Instant) -> Result<(), Trouble> {
+fn receive(
+    from: &mut (impl Read + AsFd),
+    into: &mut Vec<u8>,
+    most: usize,
+    interrupt: &dyn Interrupt,
+    deadline: Instant,
+) -> Result<(), Trouble> {
     let mut block = vec![0; 64 << 10];
     loop {
         match from.read(&mut block) {

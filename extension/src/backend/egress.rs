@@ -16,8 +16,11 @@ pub(crate) fn private_ok(instance: &str, endpoint: &Endpoint, trusted: bool) -> 
     let grant = match gucs::allowed_hosts() {
         Some(list) => AllowList::parse(&list)
             .map_err(|entry| {
-                SqlError::new(State::SetUp, format!("pg_llm: the setting pg_llm.allowed_hosts has an entry that cannot be understood: \"{entry}\""))
-                    .hint("Entries are [SCHEME://]HOST[:PORT]; *.example.com stands for every name below example.com.")
+                SqlError::new(
+                    State::SetUp,
+                    format!("pg_llm: the setting pg_llm.allowed_hosts has an entry that cannot be understood: \"{entry}\""),
+                )
+                .hint("Entries are [SCHEME://]HOST[:PORT]; *.example.com stands for every name below example.com.")
             })?
             .permits(endpoint),
         None if trusted => Grant::Named,
@@ -29,8 +32,11 @@ pub(crate) fn private_ok(instance: &str, endpoint: &Endpoint, trusted: bool) -> 
         Grant::Public => Ok(gucs::allow_private_networks()),
         Grant::No => {
             let port = endpoint.port();
-            Err(SqlError::new(State::Forbidden, format!("pg_llm: model \"{instance}\" may not talk to host \"{}:{port}\"", endpoint.host()))
-                .hint("An administrator can add it to pg_llm.allowed_hosts, or, while that is empty, add the model."))
+            Err(SqlError::new(
+                State::Forbidden,
+                format!("pg_llm: model \"{instance}\" may not talk to host \"{}:{port}\"", endpoint.host()),
+            )
+            .hint("An administrator can add it to pg_llm.allowed_hosts, or, while that is empty, add the model."))
         }
     }
 }

@@ -1,5 +1,11 @@
 //! Text between the database's encoding and UTF-8, which everything beyond Postgres speaks.
 
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    reason = "Postgres's small constants, in the type that bindgen gives them"
+)]
+
 use std::borrow::Cow;
 use std::ffi::CStr;
 
@@ -35,14 +41,14 @@ pub(crate) fn from_server(bytes: &[u8]) -> Result<String, SqlError> {
 }
 
 /// UTF-8 as text of the database. Text cannot hold U+0000: U+FFFD stands in its place.
-pub(crate) fn to_server(text: &str) -> Result<Cow<'_, [u8]>, SqlError> {
+pub(crate) fn to_server(text: &str) -> Cow<'_, [u8]> {
     let text = if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) };
     let encoding = server();
     if encoding == UTF8 || encoding == SQL_ASCII {
-        return Ok(match text {
+        return match text {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        });
+        };
     }
     // SAFETY: as above, the other way. A character that the encoding lacks is Postgres's ERROR 22P05.
     let converted = unsafe {
@@ -50,5 +56,5 @@ pub(crate) fn to_server(text: &str) -> Result<Cow<'_, [u8]>, SqlError> {
         let made = pg_sys::pg_any_to_server(given, i32::try_from(text.len()).unwrap_or(i32::MAX), UTF8);
         (made.cast_const() != given).then(|| CStr::from_ptr(made).to_bytes().to_vec())
     };
-    Ok(Cow::Owned(converted.unwrap_or_else(|| text.as_bytes().to_vec())))
+    Cow::Owned(converted.unwrap_or_else(|| text.as_bytes().to_vec()))
 }

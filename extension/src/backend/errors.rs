@@ -1,5 +1,7 @@
 //! The one place where a typed error becomes an `ereport`.
 
+#![allow(clippy::cast_possible_wrap, reason = "Postgres's small constants, in the type that bindgen gives them")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 
@@ -80,7 +82,7 @@ impl State {
         let mut code = self.code() as i32;
         (0..5)
             .map(|_| {
-                let character = char::from((code & 0x3f) as u8 + b'0');
+                let character = char::from(u8::try_from(code & 0x3f).unwrap_or(0) + b'0');
                 code >>= 6;
                 character
             })

@@ -54,9 +54,10 @@ impl MainThread {
         // SAFETY: on the main thread; bindgen's wrapper turns an ERROR into a panic below any frame that is not ours.
         let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { pg_sys::ProcessInterrupts() }));
         let Err(payload) = outcome else { return false };
-        let failure = payload
-            .downcast::<CaughtError>()
-            .map_or_else(|_| SqlError::new(State::Internal, "pg_llm: internal error: an interrupt could not be understood").into(), Failure::Postgres);
+        let failure = payload.downcast::<CaughtError>().map_or_else(
+            |_| SqlError::new(State::Internal, "pg_llm: internal error: an interrupt could not be understood").into(),
+            Failure::Postgres,
+        );
         self.raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
         self.stopped.store(true, Ordering::Release);
         true

@@ -90,8 +90,11 @@ fn configured() -> Result<Option<MasterKey>, SqlError> {
 
 fn long_enough(key: Zeroizing<Vec<u8>>, source: &str) -> Result<MasterKey, SqlError> {
     if key.len() < FEWEST_BYTES {
-        return Err(SqlError::new(State::SetUp, format!("pg_llm: {source} has {} bytes, and a master key needs at least {FEWEST_BYTES}", key.len()))
-            .hint("Use random bytes, for instance of: openssl rand -base64 32"));
+        return Err(SqlError::new(
+            State::SetUp,
+            format!("pg_llm: {source} has {} bytes, and a master key needs at least {FEWEST_BYTES}", key.len()),
+        )
+        .hint("Use random bytes, for instance of: openssl rand -base64 32"));
     }
     Ok(MasterKey(key))
 }
@@ -101,7 +104,9 @@ fn default_path() -> PathBuf {
 }
 
 fn read(path: &Path) -> Result<Option<MasterKey>, SqlError> {
-    let wrong = |what: &str, hint: &str| SqlError::new(State::SetUp, format!("pg_llm: the master key file \"{}\" {what}", path.display())).hint(hint);
+    let wrong = |what: &str, hint: &str| {
+        SqlError::new(State::SetUp, format!("pg_llm: the master key file \"{}\" {what}", path.display())).hint(hint)
+    };
     // O_NONBLOCK: a FIFO would block before its kind can be looked at.
     let mut file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,

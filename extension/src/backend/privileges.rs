@@ -1,5 +1,11 @@
 //! Who calls, what the caller may do, and becoming the catalog's owner for a query.
 
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    reason = "Postgres's small constants, in the type that bindgen gives them"
+)]
+
 use pgrx::pg_sys;
 use pgrx::pg_sys::Oid;
 
@@ -46,7 +52,7 @@ pub(crate) fn role_by_name(name: &str) -> Result<Oid, SqlError> {
         return Ok(pg_sys::InvalidOid);
     }
     let unknown = || SqlError::new(State::Undefined, format!("pg_llm: role \"{name}\" does not exist"));
-    let bytes = std::ffi::CString::new(encoding::to_server(name)?.into_owned()).map_err(|_| unknown())?;
+    let bytes = std::ffi::CString::new(encoding::to_server(name).into_owned()).map_err(|_| unknown())?;
     // SAFETY: a NUL-terminated name.
     let role = unsafe { pg_sys::get_role_oid(bytes.as_ptr(), true) };
     if role == pg_sys::InvalidOid { Err(unknown()) } else { Ok(role) }
@@ -79,9 +85,8 @@ impl Drop for AsOwner {
 }
 
 fn catalog_owner() -> Result<Oid, SqlError> {
-    let missing = || {
-        SqlError::new(State::SetUp, "pg_llm: the extension's tables are missing from this database").hint("CREATE EXTENSION pg_llm;")
-    };
+    let missing =
+        || SqlError::new(State::SetUp, "pg_llm: the extension's tables are missing from this database").hint("CREATE EXTENSION pg_llm;");
     // SAFETY: a look-up in the system cache; the tuple is released after its column was read.
     unsafe {
         let name = pg_sys::Datum::from(SCHEMA.as_ptr());
@@ -90,8 +95,12 @@ fn catalog_owner() -> Result<Oid, SqlError> {
             return Err(missing());
         }
         let mut isnull = false;
-        let owner =
-            pg_sys::SysCacheGetAttr(pg_sys::SysCacheIdentifier::NAMESPACENAME as i32, tuple, pg_sys::Anum_pg_namespace_nspowner as i16, &raw mut isnull);
+        let owner = pg_sys::SysCacheGetAttr(
+            pg_sys::SysCacheIdentifier::NAMESPACENAME as i32,
+            tuple,
+            pg_sys::Anum_pg_namespace_nspowner as i16,
+            &raw mut isnull,
+        );
         pg_sys::ReleaseSysCache(tuple);
         Ok(Oid::from(u32::try_from(owner.value()).map_err(|_| missing())?))
     }

@@ -94,7 +94,8 @@ const CODE_DIRECTORY: &str = "pgsql_tmp_code";
 
 /// The code cache of this server.
 pub(crate) fn code_cache() -> Result<CodeCache, SqlError> {
-    let directory = data_directory::ours().map_err(|e| SqlError::new(State::Io, format!("pg_llm: its directory in the data directory cannot be used: {e}")))?;
+    let directory = data_directory::ours()
+        .map_err(|e| SqlError::new(State::Io, format!("pg_llm: its directory in the data directory cannot be used: {e}")))?;
     let key = MasterKey::existing_or_new()?.for_code_cache()?;
     Ok(CodeCache::new(directory.join(CODE_DIRECTORY), &key))
 }
@@ -114,6 +115,7 @@ impl Runtime {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: SandboxError) -> SqlError {
     let state = match error {
         SandboxError::Engine(_) => State::SetUp,

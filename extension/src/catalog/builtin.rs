@@ -28,9 +28,11 @@ static EMBEDDED: [(&[u8], &[u8]); 2] = embedded!("openai", "mock");
 /// All of them.
 pub(crate) fn all() -> Result<&'static [Builtin], SqlError> {
     static ALL: OnceLock<Option<Vec<Builtin>>> = OnceLock::new();
-    ALL.get_or_init(|| EMBEDDED.iter().map(|(artefact, report)| Some(Builtin { artefact, report: serde_json::from_slice(report).ok()? })).collect())
-        .as_deref()
-        .ok_or_else(|| SqlError::new(State::Internal, "pg_llm: this library was built with damaged components"))
+    ALL.get_or_init(|| {
+        EMBEDDED.iter().map(|(artefact, report)| Some(Builtin { artefact, report: serde_json::from_slice(report).ok()? })).collect()
+    })
+    .as_deref()
+    .ok_or_else(|| SqlError::new(State::Internal, "pg_llm: this library was built with damaged components"))
 }
 
 /// The component and the profile of a built-in `model_type`, by name or alias.

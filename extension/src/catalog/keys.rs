@@ -37,10 +37,8 @@ static DELETE: Statement = Statement::new(
     "DELETE FROM _pg_llm_catalog.keys WHERE instance_name OPERATOR(pg_catalog.=) $1 AND key_name OPERATOR(pg_catalog.=) $2 RETURNING key_name",
     &[TEXTOID, TEXTOID],
 );
-static DELETE_ALL: Statement = Statement::new(
-    "DELETE FROM _pg_llm_catalog.keys WHERE instance_name OPERATOR(pg_catalog.=) $1 RETURNING key_name",
-    &[TEXTOID],
-);
+static DELETE_ALL: Statement =
+    Statement::new("DELETE FROM _pg_llm_catalog.keys WHERE instance_name OPERATOR(pg_catalog.=) $1 RETURNING key_name", &[TEXTOID]);
 
 /// Encrypts a key and stores it.
 pub(crate) fn store(instance: &str, name: &str, secret: &Secret) -> Result<(), SqlError> {
@@ -69,7 +67,10 @@ pub(crate) fn open(instance: &str, name: &str, master_key_id: &str, sealed: &[u8
         let master = MasterKey::existing()?.ok_or_else(|| wrong_master(instance, "The master key file is missing."))?;
         *cached = Some(Opened::from(&master)?);
     }
-    let opened = cached.as_ref().filter(|o| o.id == master_key_id).ok_or_else(|| wrong_master(instance, "It was encrypted with another master key."))?;
+    let opened = cached
+        .as_ref()
+        .filter(|o| o.id == master_key_id)
+        .ok_or_else(|| wrong_master(instance, "It was encrypted with another master key."))?;
     unseal(&opened.api_keys, instance, name, sealed).ok_or_else(|| {
         SqlError::new(State::SetUp, format!("pg_llm: key \"{name}\" of model \"{instance}\" is damaged"))
             .detail("It does not authenticate: the stored row was changed, or copied from another one.")
@@ -94,7 +95,8 @@ fn lock() -> std::sync::MutexGuard<'static, Option<Opened>> {
 impl Opened {
     fn from(master: &MasterKey) -> Result<Self, SqlError> {
         let key = master.for_api_keys()?;
-        let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).map_err(|_| SqlError::new(State::Internal, "pg_llm: an encryption key could not be made"))?;
+        let key = UnboundKey::new(&AES_256_GCM, key.as_ref())
+            .map_err(|_| SqlError::new(State::Internal, "pg_llm: an encryption key could not be made"))?;
         Ok(Self { settings: (gucs::master_key(), gucs::master_key_file()), id: master.id()?, api_keys: LessSafeKey::new(key) })
     }
 }

@@ -97,8 +97,21 @@ impl StoredModel {
 }
 
 /// Inserts a model that belongs to `role`. False when the name is taken.
-pub(crate) fn insert(instance: &str, role: Oid, model_type: &str, config: &str, endpoint_trusted: bool, local: bool) -> Result<bool, SqlError> {
-    let inserted = INSERT.write(&[Param::Text(instance), Param::Text(model_type), Param::Text(config), Param::Bool(endpoint_trusted), Param::Bool(local)])?;
+pub(crate) fn insert(
+    instance: &str,
+    role: Oid,
+    model_type: &str,
+    config: &str,
+    endpoint_trusted: bool,
+    local: bool,
+) -> Result<bool, SqlError> {
+    let inserted = INSERT.write(&[
+        Param::Text(instance),
+        Param::Text(model_type),
+        Param::Text(config),
+        Param::Bool(endpoint_trusted),
+        Param::Bool(local),
+    ])?;
     if inserted.is_empty() {
         return Ok(false);
     }
@@ -108,7 +121,9 @@ pub(crate) fn insert(instance: &str, role: Oid, model_type: &str, config: &str, 
 
 /// Changes a model that [`owned`] has locked.
 pub(crate) fn update(instance: &str, model_type: &str, config: &str, endpoint_trusted: bool, local: bool) -> Result<(), SqlError> {
-    UPDATE.write(&[Param::Text(instance), Param::Text(model_type), Param::Text(config), Param::Bool(endpoint_trusted), Param::Bool(local)]).map(|_| ())
+    UPDATE
+        .write(&[Param::Text(instance), Param::Text(model_type), Param::Text(config), Param::Bool(endpoint_trusted), Param::Bool(local)])
+        .map(|_| ())
 }
 
 /// Locks a model until the transaction ends, if there is one, and checks that `role` has its owner's rights.
@@ -128,5 +143,6 @@ pub(crate) fn delete(instance: &str) -> Result<(), SqlError> {
 
 /// 42704.
 pub(crate) fn unknown(instance: &str) -> SqlError {
-    SqlError::new(State::Undefined, format!("pg_llm: model \"{instance}\" does not exist")).hint("Models that you may use: SELECT instance_name FROM pg_llm_models.")
+    SqlError::new(State::Undefined, format!("pg_llm: model \"{instance}\" does not exist"))
+        .hint("Models that you may use: SELECT instance_name FROM pg_llm_models.")
 }

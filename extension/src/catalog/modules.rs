@@ -38,8 +38,10 @@ static LOCK_PROVIDER: Statement = Statement::new(
        FROM _pg_llm_catalog.providers p WHERE p.model_type OPERATOR(pg_catalog.=) $1 FOR UPDATE OF p",
     &[TEXTOID],
 );
-static FIND_PROVIDER: Statement =
-    Statement::new("SELECT digest, profile FROM _pg_llm_catalog.providers WHERE model_type OPERATOR(pg_catalog.=) $1 FOR SHARE", &[TEXTOID]);
+static FIND_PROVIDER: Statement = Statement::new(
+    "SELECT digest, profile FROM _pg_llm_catalog.providers WHERE model_type OPERATOR(pg_catalog.=) $1 FOR SHARE",
+    &[TEXTOID],
+);
 static USERS: Statement =
     Statement::new("SELECT instance_name FROM _pg_llm_catalog.models WHERE model_type OPERATOR(pg_catalog.=) $1 LIMIT 1", &[TEXTOID]);
 static DELETE_PROVIDER: Statement =
@@ -60,8 +62,11 @@ pub(crate) struct Uploaded {
 
 /// Stores a component, once.
 pub(crate) fn insert(digest: &Digest, wasm: &[u8], report: &Report, role: Oid) -> Result<(), SqlError> {
-    let report = serde_json::to_string(report).map_err(|e| SqlError::new(State::Internal, format!("pg_llm: a report cannot be stored: {e}")))?;
-    INSERT_MODULE.write(&[Param::Bytes(digest), Param::Bytes(wasm), Param::Text(&report), Param::Text(&privileges::role_name(role))]).map(|_| ())
+    let report =
+        serde_json::to_string(report).map_err(|e| SqlError::new(State::Internal, format!("pg_llm: a report cannot be stored: {e}")))?;
+    INSERT_MODULE
+        .write(&[Param::Bytes(digest), Param::Bytes(wasm), Param::Text(&report), Param::Text(&privileges::role_name(role))])
+        .map(|_| ())
 }
 
 /// What the compiler said of a stored component.
@@ -129,5 +134,8 @@ fn owned_provider(model_type: &str, role: Oid) -> Result<Option<Uploaded>, SqlEr
 
 fn uploaded(row: &super::query::Row) -> Result<Uploaded, SqlError> {
     let digest = row.bytes(0).and_then(|d| Digest::try_from(d).ok());
-    Ok(Uploaded { digest: digest.ok_or_else(|| SqlError::new(State::Internal, "pg_llm: a digest has the wrong length"))?, profile: row.required_text(1)? })
+    Ok(Uploaded {
+        digest: digest.ok_or_else(|| SqlError::new(State::Internal, "pg_llm: a digest has the wrong length"))?,
+        profile: row.required_text(1)?,
+    })
 }

@@ -69,7 +69,7 @@ impl Statement {
             if self.plan.get().is_null() {
                 self.prepare()?;
             }
-            let mut values = params.iter().map(Param::datum).collect::<Result<Vec<_>, _>>()?;
+            let mut values: Vec<Datum> = params.iter().map(Param::datum).collect();
             check(pg_sys::SPI_execute_plan(self.plan.get(), values.as_mut_ptr(), ptr::null(), read_only, 0))?;
             let rows = copy_rows();
             check(pg_sys::SPI_finish())?;
@@ -96,14 +96,14 @@ impl Statement {
 }
 
 impl Param<'_> {
-    fn datum(&self) -> Result<Datum, SqlError> {
-        Ok(match self {
-            Self::Text(text) => text_datum(&encoding::to_server(text)?),
+    fn datum(&self) -> Datum {
+        match self {
+            Self::Text(text) => text_datum(&encoding::to_server(text)),
             // bytea and text are laid out alike.
             Self::Bytes(bytes) => text_datum(bytes),
             Self::Bool(value) => Datum::from(*value),
             Self::Role(oid) => Datum::from(*oid),
-        })
+        }
     }
 }
 
@@ -159,7 +159,8 @@ unsafe fn copy_rows() -> Vec<Row> {
         if table.is_null() {
             return Vec::new();
         }
-        let (descriptor, tuples) = ((*table).tupdesc, slice::from_raw_parts((*table).vals, usize::try_from(pg_sys::SPI_processed).unwrap_or(0)));
+        let (descriptor, tuples) =
+            ((*table).tupdesc, slice::from_raw_parts((*table).vals, usize::try_from(pg_sys::SPI_processed).unwrap_or(0)));
         tuples.iter().map(|tuple| Row((1..=(*descriptor).natts).map(|column| copy_value(*tuple, descriptor, column)).collect())).collect()
     }
 }

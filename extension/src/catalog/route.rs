@@ -87,13 +87,16 @@ fn spec(instance: &str, model: &StoredModel) -> Result<Arc<ModelSpec>, SqlError>
 }
 
 fn read(instance: &str, description: &Description, profile: &Profile, config: &str) -> Result<ModelSpec, SqlError> {
-    let config = serde_json::from_str(config).map_err(|e| SqlError::new(State::SetUp, format!("pg_llm: the configuration of model \"{instance}\" is damaged: {e}")))?;
+    let config = serde_json::from_str(config)
+        .map_err(|e| SqlError::new(State::SetUp, format!("pg_llm: the configuration of model \"{instance}\" is damaged: {e}")))?;
     Ok(ModelSpec::parse(instance, description, profile, &config)?.spec)
 }
 
 /// The profile of an uploaded provider.
 pub(crate) fn profile_of<'a>(description: &'a Description, profile: &str) -> Result<&'a Profile, SqlError> {
-    description.profile(profile).ok_or_else(|| SqlError::new(State::SetUp, format!("pg_llm: the uploaded module has no profile \"{profile}\" any more")).hint("Upload it again."))
+    description.profile(profile).ok_or_else(|| {
+        SqlError::new(State::SetUp, format!("pg_llm: the uploaded module has no profile \"{profile}\" any more")).hint("Upload it again.")
+    })
 }
 
 /// 42704, with the types that there are.
