@@ -46,10 +46,13 @@ static USERS: Statement =
     Statement::new("SELECT instance_name FROM _pg_llm_catalog.models WHERE model_type OPERATOR(pg_catalog.=) $1 LIMIT 1", &[TEXTOID]);
 static DELETE_PROVIDER: Statement =
     Statement::new("DELETE FROM _pg_llm_catalog.providers WHERE model_type OPERATOR(pg_catalog.=) $1", &[TEXTOID]);
-// The function's schema is the extension's, which its installer chose.
+// The extension's own function: others of its name may stand beside it in the same schema, made by anybody who may create there.
 static MAY_UPLOAD: Statement = Statement::new(
-    "SELECT pg_catalog.has_function_privilege($1, p.oid, 'EXECUTE') FROM pg_catalog.pg_proc p \
-       JOIN pg_catalog.pg_extension e ON p.pronamespace OPERATOR(pg_catalog.=) e.extnamespace \
+    "SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege($1, p.oid, 'EXECUTE')) FROM pg_catalog.pg_extension e \
+       JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid \
+            AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' \
+            AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid \
+       JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid \
       WHERE e.extname OPERATOR(pg_catalog.=) 'pg_llm' AND p.proname OPERATOR(pg_catalog.=) 'pg_llm_add_provider'",
     &[OIDOID],
 );
