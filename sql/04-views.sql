@@ -1,4 +1,8 @@
 -- What a role may know. No view shows a key.
+--
+-- Operators in a view are looked up when it is made, and a schema that others may create in can hold one that fits better than Postgres's own (regrole =
+-- oid, jsonb ->> jsonb). So the views are made where only pg_catalog is searched; the path is the old one again when the script ends.
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE FUNCTION _pg_llm_catalog.builtin_providers()
 RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE
@@ -10,7 +14,7 @@ RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pg_llm_call_limits_wrapper';
 COMMENT ON FUNCTION _pg_llm_catalog.call_limits() IS 'The limits of a call that would begin now, from the settings.';
 
-CREATE VIEW pg_llm_models WITH (security_barrier) AS
+CREATE VIEW @extschema@.pg_llm_models WITH (security_barrier) AS
 SELECT m.instance_name,
        m.model_type,
        m.config ->> 'model_name' AS model_name,
@@ -30,9 +34,9 @@ SELECT m.instance_name,
                 WHERE g.instance_name = m.instance_name
                   AND (g.role = 0::oid OR pg_catalog.pg_has_role(current_user, g.role, 'USAGE')))
     OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user);
-COMMENT ON VIEW pg_llm_models IS 'The models that the current role may use, without their keys.';
+COMMENT ON VIEW @extschema@.pg_llm_models IS 'The models that the current role may use, without their keys.';
 
-CREATE VIEW pg_llm_providers WITH (security_barrier) AS
+CREATE VIEW @extschema@.pg_llm_providers WITH (security_barrier) AS
 SELECT profile ->> 'name' AS model_type,
        ARRAY(SELECT pg_catalog.jsonb_array_elements_text(profile -> 'aliases')) AS aliases,
        true AS builtin,
@@ -74,6 +78,6 @@ SELECT p.model_type,
   JOIN _pg_llm_catalog.modules m USING (digest)
   LEFT JOIN _pg_llm_catalog.provider_owners o USING (model_type)
   LEFT JOIN LATERAL pg_catalog.jsonb_array_elements(m.report #> '{description,profiles}') AS d (profile) ON d.profile ->> 'name' = p.profile;
-COMMENT ON VIEW pg_llm_providers IS 'Built-in and uploaded providers: what each is, can do, needs and may use.';
+COMMENT ON VIEW @extschema@.pg_llm_providers IS 'Built-in and uploaded providers: what each is, can do, needs and may use.';
 
-GRANT SELECT ON pg_llm_models, pg_llm_providers TO PUBLIC;
+GRANT SELECT ON @extschema@.pg_llm_models, @extschema@.pg_llm_providers TO PUBLIC;
