@@ -13,6 +13,7 @@
 
 use std::ffi::{CStr, CString};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pg_llm_sandbox::Limits;
@@ -140,6 +141,19 @@ pub(crate) fn define() {
     );
 
     reserve_prefix();
+    // SAFETY: reads a flag of the server.
+    if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        FOUND_WHEN_LOADED.get_or_init(master_key);
+    }
+}
+
+/// The value of `pg_llm.master_key` that was there before the library was, in a server that does not preload it. Until then it was a placeholder, which Postgres
+/// shows to every role.
+static FOUND_WHEN_LOADED: OnceLock<Option<Zeroizing<Vec<u8>>>> = OnceLock::new();
+
+/// Whether every role can read this value of `pg_llm.master_key`.
+pub(crate) fn is_readable_by_all(master_key: &[u8]) -> bool {
+    FOUND_WHEN_LOADED.get().and_then(Option::as_ref).is_some_and(|found| ***found == *master_key)
 }
 
 fn define_limits() {
@@ -251,7 +265,8 @@ fn define_master_key(flags: GucFlags) {
             c"pg_llm.master_key",
             c"Secret that stored API keys are encrypted with. Prefer pg_llm.master_key_file.",
             c"At least 16 bytes; every session must see the same. A file is better: configuration files are copied about, and SET can end up in a log. \
-              Default: empty, a file is used.",
+              Where it stands in a configuration file, pg_llm must be in shared_preload_libraries: a session that has not loaded the library shows it to \
+              every role. Default: empty, a file is used.",
             &MASTER_KEY,
             GucContext::Suset,
             flags,

@@ -78,6 +78,11 @@ impl MasterKey {
 
 fn configured() -> Result<Option<MasterKey>, SqlError> {
     if let Some(key) = gucs::master_key() {
+        if gucs::is_readable_by_all(&key) {
+            return Err(SqlError::new(State::SetUp, "pg_llm: every role can read pg_llm.master_key")
+                .detail("The library is not preloaded, and a session that has not loaded it yet shows the setting to anybody.")
+                .hint("Add pg_llm to shared_preload_libraries, or use pg_llm.master_key_file. A master key for one session is set after LOAD 'pg_llm'."));
+        }
         return long_enough(key, "pg_llm.master_key").map(Some);
     }
     let Some(path) = gucs::master_key_file() else { return Ok(None) };
