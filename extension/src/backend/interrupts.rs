@@ -97,12 +97,7 @@ impl Interrupt for MainThread {
                 postmaster_died();
             }
             if fds[2].revents != 0 && interrupts_allowed() {
-                // What Postgres does itself when client_connection_check_interval finds the client gone: FATAL.
-                // SAFETY: flags of the backend, set on its main thread as its signal handlers do.
-                unsafe {
-                    pg_sys::ClientConnectionLost = 1;
-                    pg_sys::InterruptPending = 1;
-                }
+                client_lost();
                 continue;
             }
             // An error of the descriptor itself is for the next operation on it to tell.
@@ -113,7 +108,21 @@ impl Interrupt for MainThread {
     }
 
     fn stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire) || (interrupt_pending() && self.process())
+        if self.stopped.load(Ordering::Acquire) {
+            return true;
+        }
+        // Guest code that computes waits for nothing, and so would not hear that there is nobody left to compute for.
+        let mut fds = [pollfd(Some(postmaster_pipe()), libc::POLLIN), pollfd(client_socket(), libc::POLLRDHUP)];
+        // SAFETY: `fds` is a valid array of that length.
+        if unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, 0) } > 0 {
+            if fds[0].revents != 0 {
+                postmaster_died();
+            }
+            if fds[1].revents != 0 && interrupts_allowed() {
+                client_lost();
+            }
+        }
+        interrupt_pending() && self.process()
     }
 }
 
@@ -145,6 +154,15 @@ fn client_socket() -> Option<RawFd> {
             return None;
         }
         Some(pg_sys::MyProcPort.cast::<libc::c_int>().read()).filter(|fd| *fd >= 0)
+    }
+}
+
+/// What Postgres does itself when `client_connection_check_interval` finds the client gone: FATAL, at the next look at the interrupts.
+fn client_lost() {
+    // SAFETY: flags of the backend, set on its main thread as its signal handlers do.
+    unsafe {
+        pg_sys::ClientConnectionLost = 1;
+        pg_sys::InterruptPending = 1;
     }
 }
 
