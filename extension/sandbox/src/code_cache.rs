@@ -73,7 +73,8 @@ impl CodeCache {
 
     fn verified(&self, path: &Path, digest: &Digest) -> io::Result<File> {
         let unsound = || io::Error::from(io::ErrorKind::InvalidData);
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+        // O_NONBLOCK: a FIFO would block before its kind can be looked at.
+        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
         let meta = file.metadata()?;
         let artefact = meta.len().checked_sub(TRAILER as u64).filter(|_| meta.is_file()).ok_or_else(unsound)?;
         let mac = self.mac(digest, &mut file, artefact)?;

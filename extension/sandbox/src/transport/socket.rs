@@ -4,7 +4,9 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
+use rustix::net::sockopt;
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 
@@ -24,7 +26,12 @@ impl Socket {
 
     fn wait(&self, interest: Interest) -> io::Result<()> {
         let Some(patience) = patience::current() else { return Err(io::Error::other("no call in progress")) };
-        match patience.wait(Some((self.stream.as_fd(), interest)), None) {
+        let woken = patience.wait(Some((self.stream.as_fd(), interest)), None);
+        if woken != Wake::Ready {
+            // Nobody waits for the answer: the upstream is not to get the rest of the request out of the kernel's buffer, however long it takes to read it.
+            let _ = sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+        }
+        match woken {
             Wake::Ready => Ok(()),
             Wake::TimedOut => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
             Wake::Stopped => Err(io::Error::other("cancelled")),
