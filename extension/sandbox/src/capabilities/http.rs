@@ -214,6 +214,11 @@ impl CallState {
     }
 }
 
+/// Whether a header may have this value: `HeaderValue` itself takes bytes beyond ASCII too, which every server reads in its own way.
+pub(super) fn is_visible(value: &str) -> bool {
+    value.bytes().all(|b| b == b'\t' || b == b' ' || b.is_ascii_graphic())
+}
+
 fn guest_headers(from: &[Header], to: &mut http::HeaderMap) -> Result<(), Error> {
     for Header { name, value } in from {
         let bad = |what: &str| Error::Refused(format!("header \"{}\" {what}", shown(name)));
@@ -221,7 +226,7 @@ fn guest_headers(from: &[Header], to: &mut http::HeaderMap) -> Result<(), Error>
         if HOST_OWNED.contains(&name.as_str()) {
             return Err(bad("is set by the host alone"));
         }
-        let value = HeaderValue::from_str(value).map_err(|_| bad("has a value that is not visible ASCII"))?;
+        let value = Some(value).filter(|v| is_visible(v)).and_then(|v| HeaderValue::from_str(v).ok()).ok_or_else(|| bad("has a value that is not visible ASCII"))?;
         to.append(name, value);
     }
     // A compressed event stream arrives in blocks, not in events.

@@ -43,7 +43,7 @@ fn header(auth: &HeaderAuth, keys: &KeyRing, headers: &mut http::HeaderMap) -> R
     let Some(secret) = keys.get(&auth.key) else {
         return if auth.optional { Ok(()) } else { Err(Error::Key(format!("the model has no key \"{}\"", shown(&auth.key)))) };
     };
-    if HeaderValue::from_str(&auth.prefix).is_err() {
+    if !super::http::is_visible(&auth.prefix) {
         return Err(Error::Refused(format!("what is to stand before the key in header \"{name}\" is not visible ASCII")));
     }
     if secret.expose().len() > SECRET_BYTES {
