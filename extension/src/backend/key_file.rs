@@ -51,11 +51,6 @@ impl MasterKey {
         self.derive(b"pg_llm api keys v1")
     }
 
-    /// Authenticates the files of the code cache.
-    pub(crate) fn for_code_cache(&self) -> Result<Derived, SqlError> {
-        self.derive(b"pg_llm code cache v1")
-    }
-
     /// Tells master keys apart without giving anything away.
     pub(crate) fn id(&self) -> Result<String, SqlError> {
         let id = self.derive(b"pg_llm key id v1")?;
@@ -74,6 +69,19 @@ impl MasterKey {
         derived.map_err(|_| SqlError::new(State::Internal, "pg_llm: a key could not be derived"))?;
         Ok(key)
     }
+}
+
+/// Authenticates the files of this machine's code cache.
+///
+/// A key of its own, which base backups leave out as they do the cache: a standby can make one, where a master key of its own would open nothing that the
+/// primary has stored; and a master key that is missing, wrong or another in each session costs no code.
+pub(crate) fn code_cache_key() -> Result<Derived, SqlError> {
+    let path = data_directory::path().join(DIRECTORY).join("pgsql_tmp_code.key");
+    let key = match read(&path)? {
+        Some(key) => key,
+        None => create(&path)?,
+    };
+    key.derive(b"pg_llm code cache v1")
 }
 
 fn configured() -> Result<Option<MasterKey>, SqlError> {
@@ -97,7 +105,7 @@ fn long_enough(key: Zeroizing<Vec<u8>>, source: &str) -> Result<MasterKey, SqlEr
     if key.len() < FEWEST_BYTES {
         return Err(SqlError::new(
             State::SetUp,
-            format!("pg_llm: {source} has {} bytes, and a master key needs at least {FEWEST_BYTES}", key.len()),
+            format!("pg_llm: {source} has {} bytes, and a key needs at least {FEWEST_BYTES}", key.len()),
         )
         .hint("Use random bytes, for instance of: openssl rand -base64 32"));
     }
@@ -110,7 +118,7 @@ fn default_path() -> PathBuf {
 
 fn read(path: &Path) -> Result<Option<MasterKey>, SqlError> {
     let wrong = |what: &str, hint: &str| {
-        SqlError::new(State::SetUp, format!("pg_llm: the master key file \"{}\" {what}", path.display())).hint(hint)
+        SqlError::new(State::SetUp, format!("pg_llm: the key file \"{}\" {what}", path.display())).hint(hint)
     };
     // O_NONBLOCK: a FIFO would block before its kind can be looked at.
     let mut file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
@@ -131,7 +139,7 @@ fn read(path: &Path) -> Result<Option<MasterKey>, SqlError> {
         return Err(wrong("can be read or written by others", "Change its mode: chmod 0600."));
     }
     if metadata.len() > MOST_BYTES {
-        return Err(wrong("is too large to be one", "A master key has 16 to 4096 bytes."));
+        return Err(wrong("is too large to be one", "A key file has 16 to 4096 bytes."));
     }
     // At once as large as the file, so that no copy stays behind in memory that a growing buffer left.
     let mut key = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1));
@@ -146,7 +154,8 @@ fn create(path: &Path) -> Result<MasterKey, SqlError> {
     let mut key = Zeroizing::new(vec![0; KEY_BYTES]);
     SystemRandom::new().fill(&mut key).map_err(|_| SqlError::new(State::SetUp, "pg_llm: the system gives no random bytes"))?;
 
-    let temporary = directory.join(format!("master.key.{}.new", std::process::id()));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = directory.join(format!("{name}.{}.new", std::process::id()));
     // Left over from a process of the same id that died here.
     let _ = fs::remove_file(&temporary);
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
@@ -161,9 +170,9 @@ fn create(path: &Path) -> Result<MasterKey, SqlError> {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
         Err(e) => return Err(failed(&e)),
     }
-    read(path)?.ok_or_else(|| SqlError::new(State::Io, format!("pg_llm: the master key file \"{}\" vanished", path.display())))
+    read(path)?.ok_or_else(|| SqlError::new(State::Io, format!("pg_llm: the key file \"{}\" vanished", path.display())))
 }
 
 fn unusable(path: &Path, verb: &str, error: &std::io::Error) -> SqlError {
-    SqlError::new(State::Io, format!("pg_llm: could not {verb} the master key file \"{}\": {error}", path.display()))
+    SqlError::new(State::Io, format!("pg_llm: could not {verb} the key file \"{}\": {error}", path.display()))
 }

@@ -8,8 +8,7 @@ use pg_llm_sandbox::{CodeCache, Digest, Provider, Sandbox, SandboxError};
 use pgrx::PgLogLevel;
 
 use super::errors::{Failure, SqlError, State, emit};
-use super::key_file::MasterKey;
-use super::{compiler_process, data_directory, gucs};
+use super::{compiler_process, data_directory, gucs, key_file};
 use crate::catalog::builtin::Builtin;
 
 /// In a static, and so never dropped: a process may end in the midst of a call.
@@ -96,7 +95,7 @@ const CODE_DIRECTORY: &str = "pgsql_tmp_code";
 pub(crate) fn code_cache() -> Result<CodeCache, SqlError> {
     let directory = data_directory::ours()
         .map_err(|e| SqlError::new(State::Io, format!("pg_llm: its directory in the data directory cannot be used: {e}")))?;
-    let key = MasterKey::existing_or_new()?.for_code_cache()?;
+    let key = key_file::code_cache_key()?;
     Ok(CodeCache::new(directory.join(CODE_DIRECTORY), &key))
 }
 
