@@ -1,1 +1,214 @@
-//! .
+//! After a crash, a restart, damage, a restore or a failover, models are where they were, or an error says what to do.
+
+mod code_cache;
+mod dumps;
+mod read_only;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pg_llm_tests::postgres::error::DbError;
+use pg_llm_tests::postgres::types::FromSqlOwned;
+use pg_llm_tests::postgres::{Client, NoTls};
+use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Running, Settings, db_error, eventually};
+use pg_llm_upstream::{Reply, Upstream, openai};
+use rustix::process::{Pid, Signal, kill_process};
+
+const KEY: &str = "sk-Lm5Nq7Rs9Tv2Wx4Yz6";
+
+fn settings() -> Settings {
+    // What is committed here has to survive.
+    Settings::for_models().lines(&["synchronous_commit = on", "restart_after_crash = on"])
+}
+
+fn value<T: FromSqlOwned>(client: &mut Client, sql: &str) -> T {
+    client.query_one(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+}
+
+fn components() -> PathBuf {
+    std::env::var_os("PG_LLM_COMPONENTS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components")), PathBuf::from)
+}
+
+fn component(name: &str) -> Vec<u8> {
+    let path = components().join(name);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make components` builds it", path.display()))
+}
+
+fn upstream() -> Upstream {
+    let upstream = Upstream::start();
+    upstream.on("/chat/completions").reply(openai::completion("well"));
+    upstream
+}
+
+/// A model `keyed` with a key at the upstream, and `uploaded`, whose provider is a component that was uploaded, at the same place.
+fn add_models(client: &mut Client, upstream: &Upstream) {
+    let add = "SELECT pg_llm_add_model('openai-compatible', 'keyed', $1, jsonb_build_object('api_endpoint', $2::text))";
+    client.execute(add, &[&KEY, &upstream.url()]).unwrap();
+    client
+        .execute(
+            "SELECT pg_llm_add_model('house-mock', 'uploaded', module => $1, config => '{\"mock_response\": \"mocked\"}')",
+            &[&component("mock.wasm")],
+        )
+        .unwrap();
+}
+
+fn chat(client: &mut Client, name: &str) -> Result<String, Box<DbError>> {
+    let asked = client.query_one("SELECT pg_llm_chat($1, 'Hello')", &[&name]);
+    asked.map(|row| row.get(0)).map_err(|error| Box::new(error.as_db_error().unwrap_or_else(|| panic!("{error:?}")).clone()))
+}
+
+#[track_caller]
+fn all_is_well(client: &mut Client, upstream: &Upstream) {
+    upstream.forget();
+    assert_eq!(chat(client, "keyed").unwrap(), "well");
+    assert_eq!(upstream.last_request().unwrap().header("authorization"), Some(format!("Bearer {KEY}").as_str()));
+    assert_eq!(chat(client, "uploaded").unwrap(), "mocked");
+}
+
+/// A session, as soon as the server takes one again.
+fn reconnected(database: &Database<'_>) -> Client {
+    let mut client = None;
+    assert!(eventually(DEADLINE, || {
+        client = database.config().connect(NoTls).ok();
+        client.is_some()
+    }));
+    client.unwrap()
+}
+
+fn kill(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+#[test]
+fn a_backend_that_is_killed_in_a_call_restarts_the_server_and_loses_nothing() {
+    let cluster = Cluster::start(&settings());
+    let database = cluster.database();
+    let (upstream, hanging) = (upstream(), Upstream::start());
+    hanging.on("/chat/completions").reply(Reply::hang());
+    let mut client = database.superuser();
+    add_models(&mut client, &upstream);
+    client
+        .execute(
+            "SELECT pg_llm_add_model('openai-compatible', 'hanging', config => jsonb_build_object('api_endpoint', $1::text))",
+            &[&hanging.url()],
+        )
+        .unwrap();
+    client.batch_execute("CREATE TABLE kept AS SELECT pg_llm_chat('keyed', 'x') AS answer").unwrap();
+    all_is_well(&mut client, &upstream);
+
+    let call = Running::start(database.superuser(), "SELECT pg_llm_chat('hanging', 'x')");
+    assert!(hanging.wait_for_requests(1, DEADLINE));
+    kill(call.pid(), Signal::KILL);
+    assert!(call.finish(DEADLINE).result.is_err());
+    assert!(hanging.wait_until_closed(DEADLINE));
+    assert!(eventually(DEADLINE, || cluster.log().contains("terminated by signal 9")));
+    drop(client);
+    let mut client = reconnected(&database);
+    all_is_well(&mut client, &upstream);
+    assert_eq!(value::<String>(&mut client, "SELECT answer FROM kept"), "well");
+
+    cluster.restart();
+    all_is_well(&mut database.superuser(), &upstream);
+    cluster.stop_immediate();
+    cluster.start_again();
+    all_is_well(&mut database.superuser(), &upstream);
+}
+
+#[test]
+fn a_fast_shutdown_does_not_wait_for_calls() {
+    let cluster = Cluster::start(&settings());
+    let database = cluster.database();
+    let hanging = Upstream::start();
+    hanging.on("/chat/completions").reply(Reply::hang());
+    let mut client = database.superuser();
+    client.execute("SELECT pg_llm_add_model('openai-compatible', 'hanging', config => jsonb_build_object('api_endpoint', $1::text, 'timeout_ms', 600000))", &[&hanging.url()]).unwrap();
+    let calls = [0; 3].map(|_| Running::start(database.superuser(), "SELECT pg_llm_chat('hanging', 'x')"));
+    assert!(hanging.wait_for_requests(3, DEADLINE));
+    cluster.restart();
+    for call in calls {
+        let pid = call.pid();
+        assert!(call.finish(DEADLINE).result.is_err());
+        assert_eq!(cluster.fatal_of(pid).map(|(code, _)| code).as_deref(), Some("57P01"));
+    }
+    assert!(hanging.wait_until_closed(DEADLINE));
+    cluster.assert_no_crash();
+}
+
+fn children(backend: Backend) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", backend.0)).unwrap_or_default();
+    let compiles = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "pg_llm_compiler");
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(compiles).collect()
+}
+
+#[test]
+fn a_compiler_that_is_killed_is_an_error_and_one_whose_backend_is_killed_ends() {
+    let cluster = Cluster::start(&settings());
+    let database = cluster.database();
+    // Long, so that it is still being read when we come.
+    let mut module = component("mock.wasm");
+    let bytes = 20_usize << 20;
+    let size = bytes + 4;
+    module.push(0);
+    module.extend((0..4).map(|i| u8::try_from(size >> (7 * i) & 0x7f).unwrap() | if i < 3 { 0x80 } else { 0 }));
+    module.extend_from_slice(b"\x03pad");
+    module.resize(module.len() + bytes, 0);
+    let path = cluster.lend("long.wasm", &module);
+    let upload = format!("SELECT pg_llm_add_provider('uploaded', pg_read_binary_file('{}'))", path.display());
+    let start = || {
+        let call = Running::start(database.superuser(), &upload);
+        let mut compiler = 0;
+        assert!(eventually(DEADLINE, || {
+            compiler = children(call.backend()).first().copied().unwrap_or(0);
+            compiler != 0
+        }));
+        kill(compiler, Signal::STOP);
+        (call, compiler)
+    };
+    for signal in [Signal::KILL, Signal::ABORT, Signal::XCPU] {
+        let (call, compiler) = start();
+        kill(compiler, signal);
+        kill(compiler, Signal::CONT);
+        let mut outcome = call.finish(DEADLINE);
+        let error = db_error(outcome.result);
+        assert_eq!(error.code().code(), "38001", "{error:?}");
+        assert!(error.message().contains("compile") && error.hint().is_some(), "{error:?}");
+        outcome.client.batch_execute("SELECT pg_llm_add_model('mock', 'm'); SELECT pg_llm_chat('m', 'x')").unwrap();
+    }
+    cluster.assert_no_crash();
+    let (call, compiler) = start();
+    kill(call.pid(), Signal::KILL);
+    assert!(call.finish(DEADLINE).result.is_err());
+    assert!(eventually(DEADLINE, || !Path::new(&format!("/proc/{compiler}")).exists()), "the compiler goes on without its backend");
+    let mut client = reconnected(&database);
+    client.batch_execute(&upload).unwrap();
+}
+
+/// Gives a file to the server's account, as if the server had written it.
+fn give(cluster: &Cluster, path: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let owner = fs::metadata(cluster.data_directory()).unwrap();
+    let _ = std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()));
+}
+
+#[test]
+fn the_extension_can_be_dropped_and_made_again_under_a_session_that_uses_it() {
+    let database = Cluster::shared().database();
+    let upstream = upstream();
+    let (mut client, mut other) = (database.superuser(), database.superuser());
+    for _ in 0..2 {
+        add_models(&mut client, &upstream);
+        all_is_well(&mut client, &upstream);
+        all_is_well(&mut other, &upstream);
+        client.batch_execute("BEGIN; DROP EXTENSION pg_llm; ROLLBACK").unwrap();
+        all_is_well(&mut client, &upstream);
+        client.batch_execute("DROP EXTENSION pg_llm").unwrap();
+        for client in [&mut client, &mut other] {
+            assert_eq!(db_error(client.simple_query("SELECT pg_llm_chat('keyed', 'x')")).code().code(), "42883");
+        }
+        assert_eq!(value::<i64>(&mut client, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE '%pg\\_llm%'"), 0);
+        client.batch_execute("CREATE EXTENSION pg_llm").unwrap();
+        assert_eq!(chat(&mut other, "keyed").unwrap_err().code().code(), "42704");
+    }
+    database.cluster().assert_no_crash();
+}

@@ -1,0 +1,129 @@
+//! Roles that change: set, renamed, dropped, lent.
+
+use pg_llm_tests::{Cluster, db_error};
+
+use super::{ADD_GRANT, add_model, chat, code, denied, is_denied, upstream, value, well};
+
+#[test]
+fn another_roles_route_and_key_are_not_left_over_in_a_session() {
+    let database = Cluster::shared().database();
+    let upstream = upstream();
+    let (one, two) = (database.create_role(), database.create_role());
+    let mut client = database.superuser();
+    for role in [&one, &two] {
+        add_model(&mut client, &format!("of {role}"), &upstream.url()).unwrap();
+        client.execute("SELECT pg_llm_grant_model($1, $2)", &[&format!("of {role}"), role]).unwrap();
+    }
+    for _ in 0..3 {
+        for (role, other) in [(&one, &two), (&two, &one)] {
+            client.batch_execute(&format!("SET ROLE {role}")).unwrap();
+            assert_eq!(chat(&mut client, &format!("of {role}")), well());
+            assert_eq!(upstream.last_request().unwrap().header("authorization"), Some(format!("Bearer key-of-of {role}").as_str()));
+            assert_eq!(chat(&mut client, &format!("of {other}")), denied());
+            client.batch_execute("RESET ROLE").unwrap();
+        }
+        client.batch_execute(&format!("SET SESSION AUTHORIZATION {one}")).unwrap();
+        assert_eq!((chat(&mut client, &format!("of {one}")), chat(&mut client, &format!("of {two}"))), (well(), denied()));
+        client.batch_execute("RESET SESSION AUTHORIZATION").unwrap();
+    }
+    // A prepared statement, and a kept plan, too.
+    client.batch_execute(&format!("PREPARE ask AS SELECT pg_llm_chat('of {one}', 'x'); EXECUTE ask; SET ROLE {two}")).unwrap();
+    is_denied(&mut client, "EXECUTE ask");
+    client.batch_execute(&format!("SET ROLE {one}; EXECUTE ask")).unwrap();
+}
+
+#[test]
+fn in_a_security_definer_function_the_definers_rights_count_and_only_there() {
+    let database = Cluster::shared().database();
+    let upstream = upstream();
+    let (definer, caller) = (database.create_role(), database.create_role());
+    let mut admin = database.superuser();
+    add_model(&mut admin, "m", &upstream.url()).unwrap();
+    admin.batch_execute(&format!("SELECT pg_llm_grant_model('m', '{definer}'); CREATE SCHEMA shared AUTHORIZATION {definer}; GRANT USAGE ON SCHEMA shared TO PUBLIC")).unwrap();
+    database
+        .connect_as(&definer)
+        .batch_execute(
+            "CREATE FUNCTION shared.ask() RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$SELECT public.pg_llm_chat('m', 'x')$$;
+             CREATE FUNCTION shared.ask_as_caller() RETURNS text LANGUAGE sql AS $$SELECT public.pg_llm_chat('m', 'x')$$;
+             CREATE VIEW shared.asked AS SELECT public.pg_llm_chat('m', 'x') AS answer; GRANT SELECT ON shared.asked TO PUBLIC",
+        )
+        .unwrap();
+    let mut client = database.connect_as(&caller);
+    for _ in 0..2 {
+        assert_eq!(value::<String>(&mut client, "SELECT shared.ask()", &[]), "well");
+        is_denied(&mut client, "SELECT shared.ask_as_caller()");
+        is_denied(&mut client, "TABLE shared.asked");
+        is_denied(&mut client, "SELECT shared.ask() || pg_llm_chat('m', 'x')");
+        is_denied(&mut client, "SELECT pg_llm_chat('m', shared.ask())");
+    }
+    admin.batch_execute(&format!("SELECT pg_llm_revoke_model('m', '{definer}')")).unwrap();
+    is_denied(&mut client, "SELECT shared.ask()");
+}
+
+#[test]
+fn a_renamed_role_keeps_its_models_and_a_dropped_ones_name_inherits_nothing() {
+    let database = Cluster::shared().database();
+    let upstream = upstream();
+    let (owner, user) = (database.create_role(), database.create_role());
+    let mut admin = database.superuser();
+    admin.batch_execute(&format!("GRANT {ADD_GRANT} TO {owner}")).unwrap();
+    database
+        .connect_as(&owner)
+        .batch_execute(&format!("SELECT pg_llm_add_model('mock', 'mine'); SELECT pg_llm_grant_model('mine', '{user}')"))
+        .unwrap();
+    add_model(&mut admin, "shared", &upstream.url()).unwrap();
+    admin.batch_execute(&format!("SELECT pg_llm_grant_model('shared', '{owner}')")).unwrap();
+    admin
+        .batch_execute(&format!(
+            "ALTER ROLE {owner} RENAME TO \"{owner} Renamed\"; CREATE ROLE {owner} LOGIN; GRANT {ADD_GRANT} TO {owner}"
+        ))
+        .unwrap();
+    let mut impostor = database.connect_as(&owner);
+    assert_eq!(chat(&mut impostor, "shared"), denied());
+    assert_eq!(chat(&mut impostor, "mine"), denied());
+    is_denied(&mut impostor, "SELECT pg_llm_remove_model('mine')");
+    let renamed = format!("{owner} Renamed");
+    let mut client = database.connect_as(&renamed);
+    assert_eq!(chat(&mut client, "shared"), well());
+    assert!(chat(&mut client, "mine").is_ok());
+    assert_eq!(
+        value::<String>(&mut admin, "SELECT owner::text FROM pg_llm_models WHERE instance_name = 'mine'", &[]),
+        format!("\"{renamed}\"")
+    );
+    drop(client);
+
+    admin
+        .batch_execute(&format!(
+            "DROP OWNED BY \"{renamed}\"; DROP ROLE \"{renamed}\"; CREATE ROLE \"{renamed}\" LOGIN; GRANT {ADD_GRANT} TO \"{renamed}\""
+        ))
+        .unwrap();
+    let mut impostor = database.connect_as(&renamed);
+    assert_eq!(chat(&mut impostor, "shared"), denied());
+    assert_eq!(chat(&mut impostor, "mine"), denied());
+    is_denied(&mut impostor, "SELECT pg_llm_add_model('mock', 'mine')");
+    is_denied(&mut impostor, "SELECT pg_llm_remove_model('mine')");
+    // Others go on, the views too, and the administrator can clear up.
+    assert!(chat(&mut database.connect_as(&user), "mine").is_ok());
+    admin
+        .batch_execute("TABLE pg_llm_models; SELECT pg_llm_grant_model('mine', 'public'); SELECT pg_llm_revoke_model('mine', 'public')")
+        .unwrap();
+    assert!(value::<bool>(&mut admin, "SELECT pg_llm_remove_model('mine')", &[]));
+}
+
+#[test]
+fn roles_are_named_exactly() {
+    let database = Cluster::shared().database();
+    let mut admin = database.superuser();
+    let suffix = database.name();
+    let odd = format!("Odd \"Role\"; -- ' {suffix}");
+    let quoted = format!("\"{}\"", odd.replace('"', "\"\""));
+    admin.batch_execute(&format!("CREATE ROLE {quoted} LOGIN; SELECT pg_llm_add_model('mock', 'm')")).unwrap();
+    assert!(value::<bool>(&mut admin, "SELECT pg_llm_grant_model('m', $1)", &[&odd]));
+    assert!(chat(&mut database.connect_as(&odd), "m").is_ok());
+    let shown: Vec<String> = value(&mut admin, "SELECT granted_to FROM pg_llm_models WHERE instance_name = 'm'", &[]);
+    assert_eq!(shown, std::slice::from_ref(&quoted));
+    for near in [odd.to_lowercase(), format!(" {odd}"), quoted.clone()] {
+        assert_eq!(code(&db_error(admin.query("SELECT pg_llm_grant_model('m', $1)", &[&near]))), "42704", "{near}");
+    }
+    admin.batch_execute(&format!("SELECT pg_llm_remove_model('m'); DROP ROLE {quoted}")).unwrap();
+}
