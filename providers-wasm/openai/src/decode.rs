@@ -33,6 +33,10 @@ pub(crate) fn answer(bytes: &[u8], quota_is_throttle: bool) -> Result<Answer, Fa
         (Piece::Thinking(text), _) => parts.push(Part::Thinking(Thinking { text, signature: None, redacted: false })),
     });
     parts.extend(tool_calls(message).into_iter().map(Part::ToolCall));
+    // An empty text is an answer, and so is one cut off before its first word; nothing at all, with no reason given, is a server's fault.
+    if parts.is_empty() && message.at("content").is_none() && matches!(finish_reason, None | Some(FinishReason::Stop)) {
+        return Err(Failure::protocol("the response's message has no content", bytes));
+    }
     Ok(Answer {
         id: body.word_at("id").map(str::to_owned),
         model: body.word_at("model").map(str::to_owned),

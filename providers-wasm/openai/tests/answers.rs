@@ -52,12 +52,22 @@ fn call(id: &str, name: &str, arguments: &str) -> Part {
 }
 
 #[test]
-fn content_is_a_text_or_a_list_of_parts_or_nothing() {
+fn content_is_a_text_or_a_list_of_parts() {
     assert_eq!(message(&json!({ "content": "hi" })).parts, [text("hi")]);
-    assert_eq!(message(&json!({ "content": null })).parts, []);
     assert_eq!(message(&json!({ "content": "" })).parts, []);
     let parts = json!([{ "type": "thinking", "thinking": [{ "type": "text", "text": "hm" }] }, { "type": "text", "text": "a" }, { "type": "reference", "reference_ids": [1] }, { "type": "text", "text": "b" }]);
     assert_eq!(message(&json!({ "content": parts })).parts, [thinking("hm"), text("ab")]);
+}
+
+#[test]
+fn a_message_without_content_is_an_answer_only_with_a_reason() {
+    let ended = |reason: &str| whole(&json!({ "choices": [{ "index": 0, "message": { "content": null }, "finish_reason": reason }] }));
+    assert_eq!(ended("stop").unwrap_err().kind, FailureKind::Protocol);
+    assert_eq!(whole(&json!({ "choices": [{ "message": { "content": null } }] })).unwrap_err().kind, FailureKind::Protocol);
+    for reason in ["length", "content_filter"] {
+        assert_eq!(ended(reason).unwrap().parts, []);
+    }
+    assert_eq!(message(&json!({ "content": null, "reasoning": "hm" })).parts, [thinking("hm")]);
 }
 
 #[test]
