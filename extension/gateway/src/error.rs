@@ -115,7 +115,8 @@ impl CallError {
         let kind = match failure.kind {
             F::Connect => ErrorKind::Connect,
             F::Broken => ErrorKind::Broken,
-            F::Timeout => ErrorKind::TimedOut,
+            // HTTP 408 is the provider's answer, and no silence.
+            F::Timeout if failure.status.is_none() => ErrorKind::TimedOut,
             F::Refused => ErrorKind::Refused,
             F::TooLarge => ErrorKind::TooLarge,
             F::Unsupported => ErrorKind::Unsupported,
