@@ -57,7 +57,8 @@ fn agent(roots: Option<RootCerts>) -> Agent {
         .max_redirects_will_error(false)
         .proxy(None)
         .user_agent(concat!("pg_llm/", env!("CARGO_PKG_VERSION")))
-        .max_response_header_size(HEAD_BYTES)
+        // A buffer that is full must already be too much: ureq would take the read that finds no room for the connection's end.
+        .max_response_header_size(HEAD_BYTES - 1)
         .input_buffer_size(HEAD_BYTES)
         .output_buffer_size(HEAD_BYTES)
         .max_idle_connections(16)
