@@ -27,6 +27,9 @@ sql_functions! {
 /// Longest name of a model or a key, in bytes.
 const NAME_BYTES: usize = 255;
 
+/// How often adding a model gives way to sessions that add and remove one of its name.
+const MOST_ROUNDS: u32 = 100;
+
 /// A model as it is to be.
 struct Wanted {
     model_type: String,
@@ -80,7 +83,7 @@ fn add_local_model(args: &Args<'_>) -> Result<Returned, Failure> {
     add(wanted)
 }
 
-fn add(wanted: Wanted) -> Result<Returned, Failure> {
+fn add(mut wanted: Wanted) -> Result<Returned, Failure> {
     let role = privileges::current_role();
     let superuser = privileges::is_superuser(role);
     let ParsedProvider { report, profile, uploaded } = provider(&wanted.model_type)?;
@@ -89,7 +92,7 @@ fn add(wanted: Wanted) -> Result<Returned, Failure> {
     let ParsedConfig { spec, mut stored, keys: mut given } =
         ModelSpec::parse(&wanted.instance, description, profile, &wanted.config).map_err(SqlError::from)?;
     // Older callers write '' for none.
-    if let Some(key) = wanted.api_key.filter(|k| !k.is_empty()) {
+    if let Some(key) = wanted.api_key.take().filter(|k| !k.is_empty()) {
         if given.iter().any(|(name, _)| name == DEFAULT_KEY) {
             return Err(SqlError::new(State::InvalidArgument, "pg_llm: the API key is given twice")
                 .hint("Give it as api_key, and leave it out of config.")
@@ -106,11 +109,7 @@ fn add(wanted: Wanted) -> Result<Returned, Failure> {
         members.insert("api_endpoint".to_owned(), Value::String(endpoint.to_string()));
     }
     let config = stored.to_string();
-    let former = if models::insert(&wanted.instance, role, &wanted.model_type, &config, superuser, wanted.local)? {
-        None
-    } else {
-        models::owned(&wanted.instance, role)?
-    };
+    let former = insert_or_lock(&wanted, role, &config, superuser)?;
     let same_place = former
         .as_ref()
         .is_some_and(|f| f.model_type == wanted.model_type && endpoint_of(&wanted.instance, f).as_ref() == spec.endpoint.as_ref());
@@ -131,6 +130,19 @@ fn add(wanted: Wanted) -> Result<Returned, Failure> {
         remind_of_keys(&wanted.instance, &profile.keys, &given);
     }
     Ok(Returned::Bool(true))
+}
+
+/// Inserts a model, or locks the one of its name. Between the two, another session may remove that one: then this is a new one after all.
+fn insert_or_lock(wanted: &Wanted, role: Oid, config: &str, trusted: bool) -> Result<Option<Former>, SqlError> {
+    for _ in 0..MOST_ROUNDS {
+        if models::insert(&wanted.instance, role, &wanted.model_type, config, trusted, wanted.local)? {
+            return Ok(None);
+        }
+        if let Some(former) = models::owned(&wanted.instance, role)? {
+            return Ok(Some(former));
+        }
+    }
+    Err(SqlError::new(State::Duplicate, format!("pg_llm: model \"{}\" is being added and removed by other sessions", wanted.instance)))
 }
 
 struct ParsedProvider {
