@@ -21,10 +21,14 @@ fn server() -> i32 {
     unsafe { pg_sys::GetDatabaseEncoding() }
 }
 
+/// Whether the database's text is UTF-8, or bytes that nobody checks.
+pub(crate) fn is_utf8() -> bool {
+    matches!(server(), UTF8 | SQL_ASCII)
+}
+
 /// Text of the database as UTF-8.
 pub(crate) fn from_server(bytes: &[u8]) -> Result<String, SqlError> {
-    let encoding = server();
-    let converted = if encoding == UTF8 || encoding == SQL_ASCII {
+    let converted = if is_utf8() {
         None
     } else {
         // SAFETY: reads that many bytes; gives back either the same pointer or a NUL-terminated copy in UTF-8. What cannot be converted is Postgres's ERROR.
@@ -43,8 +47,7 @@ pub(crate) fn from_server(bytes: &[u8]) -> Result<String, SqlError> {
 /// UTF-8 as text of the database. Text cannot hold U+0000: U+FFFD stands in its place.
 pub(crate) fn to_server(text: &str) -> Cow<'_, [u8]> {
     let text = if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) };
-    let encoding = server();
-    if encoding == UTF8 || encoding == SQL_ASCII {
+    if is_utf8() {
         return match text {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),

@@ -9,6 +9,10 @@ use pg_llm_gateway::{CallError, ConfigError, ConfigErrorKind, ErrorKind};
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
+use super::encoding;
+
+/// A message quotes names, which may be of any length.
+const MAX_MESSAGE: usize = 1024;
 /// DETAIL holds at most this many bytes of what others said.
 const MAX_DETAIL: usize = 1024;
 
@@ -122,12 +126,12 @@ impl SqlError {
     }
 
     fn report(self) -> ErrorReport {
-        let mut report = ErrorReport::new(self.state.code(), without_nul(self.message), "pg_llm");
+        let mut report = ErrorReport::new(self.state.code(), shortened(&sendable(self.message), MAX_MESSAGE), "pg_llm");
         if let Some(detail) = self.detail {
-            report = report.set_detail(shortened(&without_nul(detail), MAX_DETAIL));
+            report = report.set_detail(shortened(&sendable(detail), MAX_DETAIL));
         }
         if let Some(hint) = self.hint {
-            report = report.set_hint(without_nul(hint));
+            report = report.set_hint(sendable(hint));
         }
         report
     }
@@ -196,7 +200,7 @@ pub(crate) fn or_raise<T>(body: impl FnOnce() -> Result<T, Failure>) -> T {
 /// Emits `message` below the level of an error.
 pub(crate) fn emit(level: PgLogLevel, message: &str) {
     debug_assert!(level < PgLogLevel::ERROR);
-    ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, without_nul(message.to_owned()), "pg_llm").report(level);
+    ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, sendable(message.to_owned()), "pg_llm").report(level);
 }
 
 static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
@@ -220,8 +224,14 @@ pub(crate) fn install_panic_hook() {
     }));
 }
 
-fn without_nul(text: String) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+/// A text that `ereport` takes: without U+0000, and in the database's encoding. pgrx hands on UTF-8 as it is, so that in other encodings only ASCII is
+/// safe: a mark is better than two wrong characters.
+fn sendable(text: String) -> String {
+    if !text.contains('\0') && (text.is_ascii() || encoding::is_utf8()) {
+        return text;
+    }
+    let utf8 = encoding::is_utf8();
+    text.chars().map(|c| if c == '\0' { '\u{fffd}' } else { c }).map(|c| if utf8 || c.is_ascii() { c } else { '?' }).collect()
 }
 
 fn shortened(text: &str, most: usize) -> String {
