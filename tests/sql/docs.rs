@@ -1,1 +1,136 @@
-//! .
+//! The SQL of README and docs is run, as a reader would run it.
+//!
+//! Blocks fenced as `sql` run in psql, in their order, in one session and one fresh database a file; a block fenced as `sql error` must fail in its last
+//! statement. The server that they call `http://localhost:8000/v1` is one that says what it is told.
+
+use std::{fmt::Write as _, fs, io::Write as _, path::Path, path::PathBuf, process::Stdio};
+
+use pg_llm_tests::{Cluster, Settings};
+use pg_llm_upstream::Upstream;
+
+const ENDPOINT: &str = "http://localhost:8000/v1";
+
+#[derive(Debug, PartialEq)]
+struct Block {
+    line: usize,
+    fails: bool,
+    sql: String,
+}
+
+/// The blocks of SQL of a page.
+fn blocks(page: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(&str, Block)> = None;
+    for (at, line) in page.lines().enumerate() {
+        let trimmed = line.trim_start();
+        match &mut open {
+            Some(_) if trimmed.trim_end() == "```" => {
+                let (language, block) = open.take().unwrap();
+                if matches!(language, "sql" | "sql error") {
+                    blocks.push(block);
+                }
+            }
+            Some((_, block)) => {
+                block.sql += line;
+                block.sql.push('\n');
+            }
+            None => {
+                if let Some(language) = trimmed.strip_prefix("```").map(str::trim) {
+                    open = Some((language, Block { line: at + 1, fails: language == "sql error", sql: String::new() }));
+                }
+            }
+        }
+    }
+    assert!(open.is_none(), "a block is not closed");
+    blocks
+}
+
+/// What psql is given: each block says its line before it begins, and one that must fail looks whether it did.
+fn script(blocks: &[Block], endpoint: &str) -> String {
+    let mut script = String::new();
+    for Block { line, fails, sql } in blocks {
+        let sql = sql.replace(ENDPOINT, endpoint);
+        let _ = if *fails {
+            write!(
+                script,
+                "\\echo line {line}\n\\set ON_ERROR_STOP 0\n{sql}\n\\set ON_ERROR_STOP 1\n\\if :ERROR\n\\else\n\\echo 'it succeeded'\nSELECT 1 / 0;\n\\endif\n"
+            )
+        } else {
+            write!(script, "\\echo line {line}\n{sql}\n")
+        };
+    }
+    script + "\\echo the end\n"
+}
+
+/// Runs a page, and gives back what went wrong.
+fn run(page: &Path) -> Result<usize, String> {
+    let text = fs::read_to_string(page).map_err(|error| error.to_string())?;
+    let blocks = blocks(&text);
+    if blocks.is_empty() {
+        return Ok(0);
+    }
+    // Pages may create roles, and roles are the cluster's.
+    let cluster = Cluster::start(&Settings::for_models());
+    let upstream = Upstream::start_echo();
+    let creates = blocks.iter().any(|block| block.sql.to_lowercase().contains("create extension"));
+    let database = if creates { cluster.empty_database() } else { cluster.database() };
+    let mut command = database.psql_command();
+    command.args(["--quiet", "--file=-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut psql = command.spawn().map_err(|error| error.to_string())?;
+    let mut input = psql.stdin.take().unwrap();
+    let script = script(&blocks, &format!("{}/v1", upstream.url()));
+    // What psql leaves unread because it has stopped is no error of ours.
+    let writer = std::thread::spawn(move || drop(input.write_all(script.as_bytes())));
+    let output = psql.wait_with_output().map_err(|error| error.to_string())?;
+    writer.join().unwrap();
+    cluster.assert_no_crash();
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() && said.lines().any(|line| line == "the end") {
+        return Ok(blocks.len());
+    }
+    let line = said.lines().filter_map(|line| line.strip_prefix("line ")).next_back().unwrap_or("?");
+    let why = if said.lines().any(|line| line == "it succeeded") { "this block must fail, and did not" } else { errors.trim_end() };
+    Err(format!("{}:{line}: {why}", page.display()))
+}
+
+fn pages() -> (PathBuf, Vec<PathBuf>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages: Vec<PathBuf> = fs::read_dir(root.join("docs")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
+    pages.sort();
+    (root.join("README.md"), pages)
+}
+
+#[test]
+fn the_readmes_sql_does_what_it_says() {
+    let (readme, _) = pages();
+    assert!(readme.exists(), "there is a README");
+    assert!(run(&readme).unwrap_or_else(|error| panic!("{error}")) > 0, "the README shows SQL");
+}
+
+#[test]
+fn the_sql_of_every_page_of_docs_does_what_it_says() {
+    let wrong: Vec<String> = pages().1.iter().filter_map(|page| run(page).err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let (readme, docs) = pages();
+    for page in std::iter::once(&readme).chain(&docs) {
+        let text = fs::read_to_string(page).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or_default();
+            if !file.is_empty() && !file.contains("://") {
+                assert!(page.parent().unwrap().join(file).exists(), "{}: {target}", page.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_of_sql_are_found_and_others_left_alone() {
+    let page = "text\n```sql\nSELECT 1;\n```\n```\nSELECT 2;\n```\n```text\n```\n```sql error\nSELECT 3;\n```\n";
+    let found: Vec<_> = blocks(page).into_iter().map(|block| (block.line, block.fails, block.sql)).collect();
+    assert_eq!(found, [(2, false, "SELECT 1;\n".to_owned()), (10, true, "SELECT 3;\n".to_owned())]);
+}

@@ -29,6 +29,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::missing_panics_doc, reason = "for tests: what cannot go on has to stop loudly")]
 
 mod account;
+mod asked;
 mod backend;
 mod cluster;
 mod database;
@@ -41,6 +42,7 @@ mod standby;
 
 use std::time::{Duration, Instant};
 
+pub use asked::Asked;
 pub use backend::{Backend, Thread};
 pub use cluster::Cluster;
 pub use database::{Database, Printed};
