@@ -1,0 +1,91 @@
+//! What errors and answers say of a key: nothing.
+
+use pg_llm_tests::{Asked, Cluster, db_error};
+use pg_llm_upstream::{Reply, Upstream, openai};
+use serde_json::json;
+
+use super::{KEY, add_model, chat, echoing, words};
+
+#[test]
+fn a_key_that_the_upstream_echoes_is_redacted_wherever_it_stands() {
+    let mut asked = Asked::at(Upstream::start(), json!({"max_attempts": 1}));
+    let key = Asked::KEY;
+    let echo = |text: &str| openai::completion(text);
+    for reply in [
+        echo(&format!("Your key is {key}, I believe.")),
+        echo(&format!("{key}{key}")),
+        echo(&format!("Your key is {key}")).split(3).chunked(),
+        echo(&format!("Your key is {key}")).split(1),
+        echo(&format!("Your key is {key}")).gzip(),
+        echo("x").header("x-request-id", key).header("openai-model", key),
+        openai::tool_call(key, &json!({"key": key}).to_string()),
+        openai::refusal(key),
+    ] {
+        asked.upstream.on(Asked::PATH).reply(reply.clone());
+        let answer = asked.chat_json("x", &json!({})).unwrap().unwrap();
+        assert!(!answer.to_string().contains(key), "{answer}");
+        asked.upstream.on(Asked::PATH).reply(reply);
+        let text = asked.chat("x", &json!({})).unwrap().unwrap_or_default();
+        assert!(!text.contains(key), "{text}");
+    }
+    asked.upstream.on(Asked::PATH).reply(echo(&format!("Your key is {key}, I believe.")));
+    assert_eq!(asked.says("x"), "Your key is [redacted], I believe.");
+
+    for reply in [
+        Reply::echo_headers(401),
+        Reply::echo_headers(429).header("retry-after", key),
+        Reply::echo_headers(500).split(1),
+        Reply::echo_headers(200),
+        openai::error(401, key, key, &format!("Incorrect API key provided: {key}.")).header("x-request-id", key),
+        openai::error(400, "invalid", "bad", key).gzip(),
+        openai::html(502).header("server", key),
+        Reply::redirect(307, &format!("https://evil.example/{key}")),
+        Reply::status(503).reason(key),
+        Reply::raw(format!("HTTP/1.1 {key}\r\n\r\n")),
+        Reply::raw(format!("HTTP/1.1 200 OK\r\n{key}\r\n\r\n")),
+        Reply::raw(format!("HTTP/1.1 200 OK\r\ncontent-length: {key}\r\n\r\n")),
+        Reply::raw(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{key}\r\n")),
+        Reply::bytes(200, "application/json", format!("{{\"{key}\": {key}")),
+        Reply::json(200, json!({"error": {"message": key, "code": key, "type": key}})),
+    ] {
+        asked.upstream.on(Asked::PATH).reply(reply.clone());
+        let error = db_error(asked.chat("x", &json!({})));
+        assert!(!words(&error).contains(key), "{error:?}");
+        asked.upstream.on(Asked::PATH).reply(reply);
+        let object = asked.chat_json("x", &json!({"on_error": "object"})).unwrap().unwrap();
+        assert!(!object.to_string().contains(key), "{object}");
+    }
+    asked.database.cluster().assert_no_crash();
+}
+
+#[test]
+fn an_error_about_a_key_does_not_repeat_it() {
+    let database = Cluster::shared().database();
+    let (upstream, mut client) = (echoing(), database.superuser());
+    for config in [
+        json!({"api_endpoint": upstream.url(), "api_key": [KEY]}),
+        json!({"api_endpoint": upstream.url(), "api_key": {"key": KEY}}),
+        json!({"api_endpoint": upstream.url(), "keys": KEY}),
+        json!({"api_endpoint": upstream.url(), "keys": {"a": [KEY]}}),
+        json!({"api_endpoint": upstream.url(), "keys": [KEY]}),
+        json!({"api_endpoint": upstream.url(), "api_keys": KEY}),
+        json!({"api_endpoint": upstream.url(), "access_key_secret": [KEY]}),
+        json!({"api_endpoint": format!("http://user:{KEY}@127.0.0.1:1")}),
+        json!({"api_endpoint": upstream.url(), "api_key": "x", "keys": {"default": KEY}, "temperature": "warm"}),
+    ] {
+        let error = db_error(client.query("SELECT pg_llm_add_model('openai-compatible', 'm', NULL, $1)", &[&config]));
+        assert_eq!(error.code().code(), "22023", "{config}: {error:?}");
+        assert!(!words(&error).contains(KEY), "{error:?}");
+    }
+    for unfit in [format!("{KEY}\nx-injected: yes"), format!("{KEY}\r\n\r\n"), format!("{KEY}\u{7f}")] {
+        add_model(&mut client, "m", &unfit, &upstream);
+        let error = chat(&mut client, "m").unwrap_err();
+        assert!(!words(&error).contains(KEY), "{error:?}");
+    }
+    assert!(upstream.requests().is_empty());
+    client.batch_execute(&format!("SELECT pg_llm_set_key('m', 'default', '{KEY}')")).unwrap();
+    let error = db_error(client.query("SELECT pg_llm_set_key('no such model', 'default', $1)", &[&KEY]));
+    assert!(error.code().code() == "42704" && !words(&error).contains(KEY), "{error:?}");
+    let error = db_error(client.query("SELECT pg_llm_set_key('m', 'bad\nname', $1)", &[&KEY]));
+    assert!(error.code().code() == "22023" && !words(&error).contains(KEY), "{error:?}");
+}
