@@ -5,11 +5,11 @@ use std::sync::Arc;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceAny};
 
 use crate::SandboxError;
-use crate::call::{Call, CallError, CallState, Grant, Outcome};
+use crate::call::{Call, CallError, CallState, Grant, GuestFault, Outcome};
 use crate::engine::Runtime;
 use crate::transport::Agents;
 use crate::wit::exports::pg_llm::guest::describe::Description;
-use crate::wit::pg_llm::guest::types::{Answer, ChatRequest, Event};
+use crate::wit::pg_llm::guest::types::{Answer, ChatRequest, Event, FinishReason, MediaSource, Part};
 use crate::wit::{Provider as Instance, ProviderPre};
 
 /// A provider's code, linked and ready. Cheap to clone; every call has an instance of its own.
@@ -39,7 +39,13 @@ impl Provider {
             let instance = self.0.pre.instantiate(&mut store)?;
             instance.pg_llm_guest_chat().call_complete(&mut store, request)
         });
-        let result = settle(&call, result);
+        let most = call.store.data().limits.response_bytes;
+        let result = settle(&call, result).and_then(|answer| {
+            if answer_bytes(&answer) <= most {
+                return Ok(answer);
+            }
+            Err(CallError::Guest(GuestFault::Contract(format!("its answer is larger than {most} bytes"))))
+        });
         call.finish(result)
     }
 
@@ -96,6 +102,28 @@ impl ChatStream {
     pub fn finish(self) -> Outcome<()> {
         self.call.finish(Ok(()))
     }
+}
+
+/// What of an answer is handed on: as it is copied, escaped and stored further up, it may be no larger than a response.
+fn answer_bytes(answer: &Answer) -> u64 {
+    let option = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let part = |part: &Part| match part {
+        Part::Text(text) => text.len(),
+        Part::Image(media) | Part::Document(media) => match &media.source {
+            MediaSource::Bytes(bytes) => bytes.len(),
+            MediaSource::Url(url) => url.len(),
+        },
+        Part::ToolCall(call) => call.id.len() + call.name.len() + call.arguments.len() + option(&call.signature),
+        Part::ToolResult(result) => result.call_id.len() + result.content.len(),
+        Part::Thinking(thinking) => thinking.text.len() + option(&thinking.signature),
+    };
+    let sum = answer.parts.iter().map(part).sum::<usize>()
+        + option(&answer.id)
+        + option(&answer.model)
+        + answer.finish_reason.as_ref().map_or(0, |reason| if let FinishReason::Other(word) = reason { word.len() } else { 0 })
+        + answer.usage.as_ref().map_or(0, |usage| option(&usage.raw))
+        + answer.logprobs.iter().map(|token| token.token.len()).sum::<usize>();
+    sum as u64
 }
 
 /// The guest's result, unless the host ended the call: then that is the result.

@@ -118,6 +118,13 @@ fn growing_page_by_page_ends_at_the_limit() {
 }
 
 #[test]
+fn an_answer_is_no_larger_than_a_response_may_be() {
+    let most = usize::try_from(Limits::default().response_bytes).unwrap();
+    assert_eq!(text(commit("huge-answer", "32", None)).len(), most);
+    assert!(matches!(fault("huge-answer", "33"), GuestFault::Contract(_)));
+}
+
+#[test]
 fn every_call_begins_anew() {
     for _ in 0..3 {
         assert_eq!(text(commit("remember", "", None)), "1");
