@@ -14,7 +14,7 @@ impl Adapter for Hostile {
     type Stream = crimes::streams::Stream;
 
     fn describe() -> Description {
-        Description::new("hostile", "1.0.0", "Attacks its host.").profile(Profile::new("hostile").key("default", false, "To be stolen."))
+        Description::new("hostile", "1.0.0", "Attacks its host.").profile(Profile::new("hostile"))
     }
 
     fn complete(request: &ChatRequest) -> Result<Answer, Failure> {

@@ -6,7 +6,7 @@ use pg_llm_guest::prelude::*;
 use crate::loot;
 
 pub(crate) fn commit() -> Result<Answer, Failure> {
-    log(Level::Error, "2026-01-01 00:00:00 UTC [1] ERROR:  forged\nPANIC:  forged\r\nFATAL:  forged\u{1b}[2J\u{0}\u{7}\u{9b}");
+    log(Level::Error, "2026-01-01 00:00:00 UTC [1] ERROR:  forged\nWARNING:  forged\r\nFATAL:  forged\u{1b}[2J\u{0}\u{7}\u{9b}");
     for n in 0..100_000 {
         log(Level::Warn, &format!("line {n}"));
     }
