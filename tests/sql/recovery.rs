@@ -141,11 +141,8 @@ fn children(backend: Backend) -> Vec<i32> {
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(compiles).collect()
 }
 
-#[test]
-fn a_compiler_that_is_killed_is_an_error_and_one_whose_backend_is_killed_ends() {
-    let cluster = Cluster::start(&settings());
-    let database = cluster.database();
-    // Long, so that it is still being read when we come.
+/// A component that is so long that it is still being read when somebody looks.
+fn long_component() -> Vec<u8> {
     let mut module = component("mock.wasm");
     let bytes = 20_usize << 20;
     let size = bytes + 4;
@@ -153,7 +150,14 @@ fn a_compiler_that_is_killed_is_an_error_and_one_whose_backend_is_killed_ends() 
     module.extend((0..4).map(|i| u8::try_from(size >> (7 * i) & 0x7f).unwrap() | if i < 3 { 0x80 } else { 0 }));
     module.extend_from_slice(b"\x03pad");
     module.resize(module.len() + bytes, 0);
-    let path = cluster.lend("long.wasm", &module);
+    module
+}
+
+#[test]
+fn a_compiler_that_is_killed_is_an_error_and_one_whose_backend_is_killed_ends() {
+    let cluster = Cluster::start(&settings());
+    let database = cluster.database();
+    let path = cluster.lend("long.wasm", &long_component());
     let upload = format!("SELECT pg_llm_add_provider('uploaded', pg_read_binary_file('{}'))", path.display());
     let start = || {
         let call = Running::start(database.superuser(), &upload);
@@ -182,6 +186,54 @@ fn a_compiler_that_is_killed_is_an_error_and_one_whose_backend_is_killed_ends() 
     assert!(eventually(DEADLINE, || !Path::new(&format!("/proc/{compiler}")).exists()), "the compiler goes on without its backend");
     let mut client = reconnected(&database);
     client.batch_execute(&upload).unwrap();
+}
+
+/// A process's soft limit of a resource.
+fn limit(pid: i32, resource: &str) -> Option<String> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix(resource))?;
+    line.split_whitespace().next().map(str::to_owned)
+}
+
+/// Whatever it is fed, there is little in reach.
+#[test]
+fn the_compiler_has_three_pipes_no_environment_open_signals_and_a_session_of_its_own() {
+    let cluster = Cluster::start(&settings().env("A_SECRET", "in the environment"));
+    let database = cluster.database();
+    let path = cluster.lend("long.wasm", &long_component());
+    let call =
+        Running::start(database.superuser(), &format!("SELECT pg_llm_add_provider('uploaded', pg_read_binary_file('{}'))", path.display()));
+    let mut compiler = 0;
+    assert!(eventually(DEADLINE, || {
+        compiler = children(call.backend()).first().copied().unwrap_or(0);
+        // It limits itself, before it reads a byte.
+        limit(compiler, "Max file size").as_deref() == Some("0")
+    }));
+    kill(compiler, Signal::STOP);
+    let proc = PathBuf::from(format!("/proc/{compiler}"));
+    let open: Vec<String> = fs::read_dir(proc.join("fd"))
+        .unwrap()
+        .flatten()
+        .filter_map(|fd| fs::read_link(fd.path()).ok())
+        .map(|link| link.display().to_string())
+        .collect();
+    assert!((1..=3).contains(&open.len()) && open.iter().all(|link| link.starts_with("pipe:")), "{open:?}");
+    assert_eq!(fs::read(proc.join("environ")).unwrap(), b"");
+    let status = fs::read_to_string(proc.join("status")).unwrap();
+    let blocked =
+        status.lines().find_map(|line| line.strip_prefix("SigBlk:")).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap();
+    for signal in [Signal::INT, Signal::TERM, Signal::QUIT, Signal::ALARM, Signal::XCPU] {
+        assert_eq!(blocked >> (signal.as_raw() - 1) & 1, 0, "{signal:?} is blocked\n{status}");
+    }
+    assert_eq!(limit(compiler, "Max core file size").as_deref(), Some("0"));
+    for resource in ["Max address space", "Max cpu time"] {
+        assert_ne!(limit(compiler, resource).as_deref(), Some("unlimited"), "{resource}");
+    }
+    let stat = fs::read_to_string(proc.join("stat")).unwrap();
+    let session = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(3)).unwrap();
+    assert_eq!(session, compiler.to_string());
+    kill(compiler, Signal::CONT);
+    call.finish(DEADLINE).result.unwrap();
 }
 
 /// Gives a file to the server's account, as if the server had written it.

@@ -8,7 +8,7 @@ use pg_llm_tests::{DEADLINE, Running, db_error, eventually};
 use pg_llm_upstream::{Upstream, openai};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Stage, add_model, answers, database};
+use super::{Stage, add_model, answers, database, ended};
 
 #[test]
 fn the_calls_own_time_is_08006_and_the_statements_is_57014() {
@@ -99,5 +99,21 @@ fn what_is_no_cancel_does_not_end_a_call() {
     let notification = outcome.client.notifications().timeout_iter(DEADLINE).next().unwrap().unwrap();
     assert_eq!((notification.channel(), notification.payload()), ("news", "something"));
     assert!(answers(&mut outcome.client));
+    database.cluster().assert_no_crash();
+}
+
+#[test]
+fn a_transaction_timeout_ends_the_session_of_a_call() {
+    let (database, _well) = database();
+    let stage = Stage::hanging(&database);
+    let mut client = database.superuser();
+    if client.batch_execute("SET transaction_timeout = '1s'").is_err() {
+        // Postgres has it since 17.
+        return;
+    }
+    let call = Running::start(client, &stage.sql);
+    let backend = call.backend();
+    assert!(call.finish(DEADLINE).result.is_err());
+    ended(&database, &stage, backend, ("25P04", "terminating connection due to transaction timeout"));
     database.cluster().assert_no_crash();
 }

@@ -117,7 +117,9 @@ fn objects_that_wait_in_the_target_schema_are_not_built_into_the_extension() {
                 .replace("CREATE FUNCTION public.pg_llm_chat(text, text)", "CREATE FUNCTION public.other(text, text)"),
         )
         .unwrap();
+    admin.batch_execute("SET search_path = public, pg_temp").unwrap();
     admin.batch_execute("CREATE EXTENSION pg_llm").unwrap();
+    assert_eq!(value::<String>(&mut admin, "SHOW search_path", &[]), "public, pg_temp");
     // What members of the extension (and the rules of its views, the defaults of its tables) need, and is neither built in nor a member.
     let foreign = admin
         .query(

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use pg_llm_tests::{Cluster, DEADLINE, Running, db_error};
-use pg_llm_upstream::{Reply, openai};
+use pg_llm_upstream::{Reply, Upstream, openai};
 
 use super::{add_models, all_is_well, chat, component, give, settings, upstream, value};
 
@@ -120,4 +120,30 @@ fn a_standby_that_is_older_than_the_master_key_says_that_it_is_missing_and_makes
     }
     fs::set_permissions(master(&standby).parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
     all_is_well(&mut replica, &upstream);
+}
+
+#[test]
+fn a_call_on_a_standby_that_is_in_the_way_of_recovery_is_cancelled_like_any_query() {
+    let primary = Cluster::start(&settings().lines(&["max_standby_streaming_delay = 0", "hot_standby_feedback = off", "autovacuum = off"]));
+    let database = primary.database();
+    let hanging = Upstream::start();
+    hanging.on("/chat/completions").reply(Reply::hang());
+    let mut client = database.superuser();
+    let add = "SELECT pg_llm_add_model('openai-compatible', 'hanging', config => jsonb_build_object('api_endpoint', $1::text, 'timeout_ms', 600000))";
+    client.execute(add, &[&hanging.url()]).unwrap();
+    client.batch_execute("CREATE TABLE crowded AS SELECT generate_series(1, 10000) AS i").unwrap();
+    let standby = primary.standby();
+    let there = database.on(&standby);
+    let call = Running::start(
+        there.superuser(),
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM crowded; SELECT pg_llm_chat('hanging', 'x')",
+    );
+    assert!(hanging.wait_for_requests(1, DEADLINE));
+    client.batch_execute("DELETE FROM crowded").unwrap();
+    client.batch_execute("VACUUM crowded").unwrap();
+    let outcome = call.finish(DEADLINE);
+    let error = db_error(outcome.result);
+    assert_eq!((error.code().code(), error.message()), ("40001", "canceling statement due to conflict with recovery"));
+    assert!(hanging.wait_until_closed(DEADLINE));
+    standby.assert_no_crash();
 }
