@@ -14,14 +14,18 @@ use super::{
     FOR_EVER_MS, Stage, Vanishing, Way, add_model, cancelled, component, database, ends_in_every_way, killed, lost, sleeps, terminated,
 };
 
-/// How many sockets are waiting for an answer to their connect from this port.
-fn connecting_to(port: u16) -> usize {
+/// The sockets that wait for an answer to their connect from this port, by inode.
+fn connecting_to(port: u16) -> Vec<String> {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let remote = format!(":{port:04X}");
-    table
-        .lines()
-        .filter(|line| line.split_whitespace().nth(2).is_some_and(|r| r.ends_with(&remote)) && line.split_whitespace().nth(3) == Some("02"))
-        .count()
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row.len() > 9 && row[2].ends_with(&remote) && row[3] == "02").map(|row| row[9].to_owned()).collect()
+}
+
+/// Whether this backend has this socket.
+fn has_socket(backend: Backend, inode: &str) -> bool {
+    let open = fs::read_dir(format!("/proc/{}/fd", backend.0)).into_iter().flatten().flatten();
+    open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|link| link.to_string_lossy() == format!("socket:[{inode}]"))
 }
 
 /// Processes that this backend has started.
@@ -40,12 +44,19 @@ fn everything_ends_a_call_that_connects() {
     let unaccepting = Unaccepting::start();
     let port = unaccepting.address().port();
     add_model(&mut database.superuser(), "ill", &unaccepting.url());
-    // Those that fill the backlog.
-    let others = connecting_to(port);
+    // Others fill the backlog: it is the backend's own socket that counts.
+    let theirs = Arc::new(Mutex::new(String::new()));
+    let known = Arc::clone(&theirs);
     let stage = Stage {
         sql: "SELECT pg_llm_chat('ill', 'Hello')".into(),
-        reached: Box::new(move |_| connecting_to(port) == others + 1),
-        over: Box::new(move || eventually(DEADLINE, || connecting_to(port) == others)),
+        reached: Box::new(move |backend| {
+            let found = connecting_to(port).into_iter().find(|inode| has_socket(backend, inode));
+            found.is_some_and(|inode| {
+                *known.lock().unwrap() = inode;
+                true
+            })
+        }),
+        over: Box::new(move || eventually(DEADLINE, || !connecting_to(port).contains(&theirs.lock().unwrap()))),
     };
     ends_in_every_way(&database, &stage);
 }
