@@ -319,6 +319,26 @@ fn a_response_does_not_leak_into_the_next_call_of_the_connection() {
     assert_eq!(bodies, ["first", "second"]);
 }
 
+#[test]
+fn no_cookie_and_no_state_goes_from_one_call_to_the_next() {
+    let upstream = Upstream::start();
+    upstream.otherwise(|_| {
+        Reply::text(200, "welcome")
+            .header("set-cookie", "session=1; Path=/")
+            .header("etag", "\"1\"")
+            .header("cache-control", "max-age=3600")
+    });
+    let mut victim = Victim::new(Some(&upstream));
+    for _ in 0..2 {
+        sent(&mut victim, &json!([{ "path": "/x" }, { "path": "/x" }]));
+    }
+    let received = upstream.requests();
+    assert_eq!(received.len(), 4, "each is sent");
+    let heads: Vec<_> = received.iter().map(|request| &request.headers).collect();
+    assert!(heads.iter().all(|head| *head == heads[0]), "{heads:?}");
+    assert!(received.iter().all(|request| request.header("cookie").is_none()));
+}
+
 /// An ordinary role that may add models.
 fn ordinary(database: &Database<'_>) -> Client {
     let role = database.create_role();

@@ -4,11 +4,11 @@
 
 use pg_llm_tests::postgres::Client;
 use pg_llm_tests::postgres::error::DbError;
-use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Running, db_error};
-use pg_llm_upstream::{Reply, Upstream};
+use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Installation, Running, db_error};
+use pg_llm_upstream::{Certificate, Ending, Reply, Upstream};
 use serde_json::{Value, json};
 
-use crate::uploads::built;
+use crate::uploads::{Description, built};
 
 /// Somebody who has uploaded the hostile guest.
 pub(crate) struct Victim {
@@ -135,15 +135,6 @@ fn memory_ends_at_the_limit_and_is_given_back() {
     assert!(after < before + 4096, "from {before} kB to {after} kB");
     // Postgres itself opens and closes files of tables.
     assert!(victim.backend.open_files() <= files + 4, "{files} and then {}", victim.backend.open_files());
-}
-
-#[test]
-fn a_guest_deep_in_its_stack_can_send_and_the_host_has_room() {
-    let upstream = Upstream::start();
-    upstream.on("/deep").reply(Reply::text(200, "deep"));
-    let mut victim = Victim::new(Some(&upstream));
-    victim.answer("deep-request", "");
-    assert_eq!(upstream.requests().len(), 1);
 }
 
 #[test]
@@ -306,4 +297,117 @@ fn every_crime_in_parallel_sessions_leaves_the_server_standing() {
         assert_eq!(outcome.result.is_ok(), *crime == "log-flood", "{crime}");
         assert_eq!(Backend::of(&mut outcome.client), backend);
     }
+}
+
+/// The host asks the guest for room before it writes the request into its memory: the answer may be anything.
+#[test]
+fn an_allocator_that_lies_writes_nowhere_but_into_its_own_memory() {
+    let mut victim = Victim::new(None);
+    victim.client.batch_execute("SET pg_llm.guest_cpu_ms = 300").unwrap();
+    for (what, realloc) in [
+        ("a trap", "unreachable"),
+        ("the end of the memory", "i32.const 131071"),
+        ("beyond the memory", "i32.const -16"),
+        ("a negative size", "i32.const 0x7ffffff8"),
+        ("nowhere", "i32.const 0"),
+        ("an odd address", "i32.const 4097"),
+        ("always the same", "i32.const 4096"),
+        ("never", "loop $again br $again end unreachable"),
+        ("recursion", "local.get 0 local.get 1 local.get 2 local.get 3 call 0 i32.const 1 i32.add"),
+        ("growing", "i32.const 1 memory.grow drop i32.const 4096"),
+    ] {
+        let module = Description { realloc, ..Description::default() }.component();
+        victim.client.execute("SELECT pg_llm_add_provider('tiny', $1)", &[&module]).unwrap();
+        victim.client.execute("SELECT pg_llm_add_model('tiny', 'tiny', config => '{}')", &[]).unwrap();
+        for prompt in ["", "x", &"x".repeat(10 << 20)] {
+            let error = db_error(victim.client.query_one("SELECT pg_llm_chat('tiny', $1)", &[&prompt]));
+            assert_eq!(error.code().code(), "38001", "{what}: {error:?}");
+        }
+        assert_eq!(Backend::of(&mut victim.client), victim.backend, "{what}");
+    }
+}
+
+#[test]
+fn a_prompt_that_does_not_fit_the_guest_is_one_error() {
+    let mut victim = Victim::new(None);
+    victim.hire("remember");
+    for mebibytes in [65, 200] {
+        let error = db_error(victim.client.query_one("SELECT pg_llm_chat('remember', repeat('x', $1 << 20))", &[&mebibytes]));
+        assert_eq!(error.code().code(), "38001", "{error:?}");
+        assert!(error.detail().unwrap().contains("bytes of memory"), "{error:?}");
+    }
+    assert_eq!(victim.answer("remember", &"x".repeat(8 << 20)), "1");
+}
+
+/// Postgres lets SQL recurse into most of the stack. Whatever is left then: a guest that takes all of the stack that it may, and has the host do there what
+/// needs most of it (a TLS handshake), never takes more than there is.
+#[test]
+fn a_guest_called_from_deep_recursion_never_exhausts_the_native_stack() {
+    let upstream = Upstream::start_tls(Certificate::Trusted);
+    upstream.on("/deep").reply(Reply::text(200, "deep").ending(Ending::Close));
+    let mut victim = Victim::new(Some(&upstream));
+    victim.hire("deep-recursion");
+    victim.hire("deep-request");
+    victim
+        .client
+        .batch_execute(
+            "SET max_stack_depth = '7680kB';
+             CREATE FUNCTION down(n integer, crime text, prompt text) RETURNS text LANGUAGE plpgsql AS $$
+             BEGIN
+                 IF n = 0 THEN RETURN pg_llm_chat(crime, prompt); END IF;
+                 RETURN down(n - 1, crime, prompt);
+             END $$;
+             CREATE FUNCTION attempt(n integer, crime text, prompt text) RETURNS text LANGUAGE plpgsql AS $$
+             BEGIN RETURN down(n, crime, prompt); EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END $$;",
+        )
+        .unwrap();
+    let mut attempt = |sql_depth: i32, crime: &str, guest_depth: i32| -> String {
+        let row = victim.client.query_one("SELECT attempt($1, $2, $3)", &[&sql_depth, &crime, &guest_depth.to_string()]);
+        row.unwrap_or_else(|error| panic!("at {sql_depth}: {error:?}")).get(0)
+    };
+
+    let guest = deepest(|depth| attempt(0, "deep-request", depth) == "200");
+    assert!((1_000..100_000).contains(&guest), "{guest} frames of the guest");
+    let sql = deepest(|depth| attempt(depth, "deep-request", guest) == "200");
+    assert!((100..100_000).contains(&sql), "{sql} calls in SQL");
+    for depth in sql - 3..sql + 10 {
+        let expected = if depth <= sql { "200" } else { "54001" };
+        assert_eq!(attempt(depth, "deep-request", guest), expected, "at {depth} of {sql}");
+        let expected = if depth <= sql { "38001" } else { "54001" };
+        assert_eq!(attempt(depth, "deep-recursion", 0), expected, "at {depth} of {sql}");
+    }
+    assert_eq!(Backend::of(&mut victim.client), victim.backend);
+}
+
+/// The largest number of which something is so, up to some 100,000.
+fn deepest(mut is_so: impl FnMut(i32) -> bool) -> i32 {
+    let (mut so, mut not) = (0, 1 << 17);
+    while not - so > 1 {
+        let middle = i32::midpoint(so, not);
+        if is_so(middle) {
+            so = middle;
+        } else {
+            not = middle;
+        }
+    }
+    so
+}
+
+#[test]
+fn crimes_in_a_parallel_worker_are_errors_too() {
+    let mut victim = Victim::new(None);
+    let forced = if Installation::of_tests().major() >= 16 { "debug_parallel_query" } else { "force_parallel_mode" };
+    for crime in ["trap", "deep-recursion", "memory-bomb", "handle-flood", "remember", "infinite-loop"] {
+        victim.hire(crime);
+    }
+    victim.client.batch_execute(&format!("SET {forced} = on; SET pg_llm.guest_cpu_ms = 300")).unwrap();
+    let plan: Vec<String> =
+        victim.client.query("EXPLAIN SELECT pg_llm_chat('trap', '')", &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    assert!(plan[0].contains("Gather"), "{plan:?}");
+    for crime in ["trap", "deep-recursion", "memory-bomb", "handle-flood", "infinite-loop"] {
+        let error = db_error(victim.client.query_one("SELECT pg_llm_chat($1, '')", &[&crime]));
+        assert_eq!(error.code().code(), "38001", "{crime}: {error:?}");
+    }
+    assert_eq!(victim.answer("remember", ""), "1");
+    assert_eq!(Backend::of(&mut victim.client), victim.backend);
 }

@@ -9,8 +9,9 @@ use std::process::Command;
 use pg_llm_tests::postgres::{Client, error::DbError};
 use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Installation, Running, db_error, eventually};
 
+pub(crate) use modules::Description;
 pub(crate) use modules::built;
-use modules::{Description, Profile, assembled, encoded, slow, with_memories};
+use modules::{Profile, assembled, encoded, slow, with_memories};
 
 /// Somebody who uploads.
 struct Uploader {

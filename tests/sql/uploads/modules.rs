@@ -24,6 +24,8 @@ pub(crate) struct Description {
     pub(crate) name: Vec<u8>,
     pub(crate) profiles: Vec<Profile>,
     pub(crate) schema: Vec<u8>,
+    /// Body of `cabi_realloc`, by which the host asks for room: old address, old size, alignment, new size.
+    pub(crate) realloc: &'static str,
 }
 
 pub(crate) struct Profile {
@@ -35,7 +37,7 @@ pub(crate) struct Profile {
 impl Default for Description {
     fn default() -> Self {
         let profile = Profile { name: b"tiny".into(), endpoint: None, settings: b"{}".into() };
-        Self { name: b"tiny".into(), profiles: vec![profile], schema: b"{\"properties\": {}}".into() }
+        Self { name: b"tiny".into(), profiles: vec![profile], schema: b"{\"properties\": {}}".into(), realloc: "unreachable" }
     }
 }
 
@@ -118,12 +120,12 @@ impl Description {
             let _ = write!(text, "\\{byte:02x}");
             text
         });
-        let base = Image::BASE;
+        let (base, realloc) = (Image::BASE, self.realloc);
         assembled(&format!(
             r#"(module
               (memory (export "memory") {pages})
               (data (i32.const {base}) "{data}")
-              (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+              (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) {realloc})
               (func (export "pg-llm:guest/describe@1.0.0#describe") (result i32) {describe})
               (func (export "pg-llm:guest/chat@1.0.0#complete") (param i32) (result i32) unreachable)
               (func (export "pg-llm:guest/chat@1.0.0#stream") (param i32) (result i32) unreachable)

@@ -9,9 +9,9 @@ pub(crate) fn commit() -> Result<Answer, Failure> {
     loot::text(descend(0, u64::MAX).to_string())
 }
 
-/// Goes down far and does there what needs most of the host's stack: a request.
-pub(crate) fn with_request() -> Result<Answer, Failure> {
-    loot::text(descend(0, 3_000).to_string())
+/// Goes down so far (`prompt`) and does there what needs most of the host's stack: a request.
+pub(crate) fn with_request(prompt: &str) -> Result<Answer, Failure> {
+    loot::text(descend(0, prompt.trim().parse().unwrap_or(1_000)).to_string())
 }
 
 /// Keeps nothing in linear memory, whose own stack would overflow first, and is no loop in disguise.

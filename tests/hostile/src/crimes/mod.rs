@@ -38,7 +38,7 @@ pub(crate) fn commit(name: &str, prompt: &str, request: &ChatRequest) -> Result<
         "control-characters" => control_characters::in_answer(),
         "control-characters-in-error" => control_characters::in_error(),
         "deep-recursion" => deep_recursion::commit(),
-        "deep-request" => deep_recursion::with_request(),
+        "deep-request" => deep_recursion::with_request(prompt),
         "divide-by-zero" => divide_by_zero::commit(prompt),
         "false-kind" => false_kind::commit(prompt),
         "forged-string" => forged_string::beyond_memory(),
