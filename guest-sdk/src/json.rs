@@ -6,8 +6,10 @@ use crate::types::Failure;
 
 /// Parses a whole text; a failure of kind `protocol` with the beginning of the text when it is no JSON.
 pub fn parse(text: &[u8]) -> Result<Value, Failure> {
-    serde_json::from_slice(text).map_err(|error| {
-        let trimmed = text.trim_ascii_start();
+    // RFC 8259, 8.1: a parser may ignore a byte order mark.
+    let json = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    serde_json::from_slice(json).map_err(|error| {
+        let trimmed = json.trim_ascii_start();
         let message = if trimmed.is_empty() {
             "the response is empty".to_owned()
         } else if trimmed.starts_with(b"<") {
