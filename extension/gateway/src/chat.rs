@@ -57,7 +57,8 @@ pub fn chat(route: &Route, prompt: &str, options: ChatOptions, interrupt: &Arc<d
 
 fn request(route: &Route, prompt: &str, options: &ChatOptions) -> ChatRequest {
     let mut messages = Vec::with_capacity(options.messages.len() + 2);
-    if let Some(system) = &options.system {
+    // A call's empty instructions take its model's away.
+    if let Some(system) = options.system.as_ref().filter(|s| !s.is_empty()) {
         messages.push(Message { role: Role::System, parts: vec![Part::Text(system.clone())] });
     }
     messages.extend(options.messages.iter().cloned());

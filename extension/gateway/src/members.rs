@@ -51,7 +51,12 @@ impl<'a> Members<'a> {
     }
 
     /// A member that must also satisfy `valid`.
-    pub(crate) fn get_if<T: DeserializeOwned>(&self, name: &str, expected: &str, valid: impl Fn(&T) -> bool) -> Result<Option<T>, ConfigError> {
+    pub(crate) fn get_if<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        expected: &str,
+        valid: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, ConfigError> {
         match self.get(name, expected)? {
             Some(value) if !valid(&value) => Err(self.wrong(name, expected, &self.map[name])),
             other => Ok(other),

@@ -17,7 +17,11 @@ pub(crate) fn parse(value: &Value) -> Result<Vec<Message>, ConfigError> {
 pub(crate) fn parse_images(value: &Value) -> Result<Vec<Media>, ConfigError> {
     let list = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
     list.iter()
-        .map(|v| media(v).ok_or_else(|| ConfigError::invalid("option \"images\" must hold URLs, base64 strings or {\"data\": ..., \"media_type\": ...}", None)))
+        .map(|v| {
+            media(v).ok_or_else(|| {
+                ConfigError::invalid("option \"images\" must hold URLs, base64 strings or {\"data\": ..., \"media_type\": ...}", None)
+            })
+        })
         .collect()
 }
 
@@ -43,7 +47,10 @@ fn message(value: &Value) -> Option<Message> {
             other => other.to_string(),
         };
         let is_error = value.get("is_error").and_then(Value::as_bool).unwrap_or(false);
-        return Some(Message { role, parts: vec![Part::ToolResult(ToolResult { call_id: text("tool_call_id")?, name: text("name"), content, is_error })] });
+        return Some(Message {
+            role,
+            parts: vec![Part::ToolResult(ToolResult { call_id: text("tool_call_id")?, name: text("name"), content, is_error })],
+        });
     }
     let mut parts = match value.get("content") {
         None | Some(Value::Null) => Vec::new(),
@@ -101,13 +108,12 @@ fn tool_call(value: &Value) -> Option<ToolCall> {
 fn media(value: &Value) -> Option<Media> {
     let text = |key: &str| value.get(key).and_then(Value::as_str);
     let given = text("media_type").map(str::to_owned);
-    let (source, sniffed) = match value.as_str().or_else(|| text("url")) {
-        Some(url) => from_url(url)?,
-        None => {
-            let bytes = STANDARD.decode(text("data")?.trim()).ok()?;
-            let kind = sniff(&bytes);
-            (MediaSource::Bytes(bytes), kind)
-        }
+    let (source, sniffed) = if let Some(url) = value.as_str().or_else(|| text("url")) {
+        from_url(url)?
+    } else {
+        let bytes = STANDARD.decode(text("data")?.trim()).ok()?;
+        let kind = sniff(&bytes);
+        (MediaSource::Bytes(bytes), kind)
     };
     Some(Media { source, media_type: given.or(sniffed), name: text("name").map(str::to_owned), detail: text("detail").map(str::to_owned) })
 }
@@ -160,7 +166,14 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused() {
-        for bad in [json!({}), json!([{}]), json!([{"role": "king", "content": "x"}]), json!([{"role": "user"}]), json!([{"role": "user", "content": 7}]), json!(["x"])] {
+        for bad in [
+            json!({}),
+            json!([{}]),
+            json!([{"role": "king", "content": "x"}]),
+            json!([{"role": "user"}]),
+            json!([{"role": "user", "content": 7}]),
+            json!(["x"]),
+        ] {
             assert!(parse(&bad).is_err(), "{bad}");
         }
     }

@@ -61,7 +61,16 @@ pub struct SamplingOptions {
     pub seed: Option<i64>,
     pub presence_penalty: Option<f64>,
     pub frequency_penalty: Option<f64>,
-    pub logprobs: Option<u32>,
+    pub logprobs: Option<Logprobs>,
+}
+
+/// Whether log probabilities are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logprobs {
+    /// No, whatever the model's default is.
+    Off,
+    /// Yes, and this many alternatives for each token.
+    On(u32),
 }
 
 /// Options that may also stand in a model's configuration, as its defaults.
@@ -177,7 +186,10 @@ impl SamplingOptions {
             seed: self.seed,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
-            logprobs: self.logprobs,
+            logprobs: match self.logprobs {
+                Some(Logprobs::On(alternatives)) => Some(alternatives),
+                Some(Logprobs::Off) | None => None,
+            },
         }
     }
 }
@@ -191,7 +203,10 @@ impl OnError {
             "error" => Ok(Self::Error),
             "null" => Ok(Self::Null),
             "object" => Ok(Self::Object),
-            other => Err(ConfigError::invalid(format!("option \"on_error\" must be {ON_ERROR}, not \"{}\"", crate::error::clip(other, 50)), None)),
+            other => Err(ConfigError::invalid(
+                format!("option \"on_error\" must be {ON_ERROR}, not \"{}\"", crate::error::clip(other, 50)),
+                None,
+            )),
         }
     }
 }
@@ -203,11 +218,11 @@ fn stop(m: &Members<'_>) -> Result<Option<Vec<String>>, ConfigError> {
     }
 }
 
-fn logprobs(m: &Members<'_>) -> Result<Option<u32>, ConfigError> {
+fn logprobs(m: &Members<'_>) -> Result<Option<Logprobs>, ConfigError> {
     match m.raw("logprobs") {
-        Some(Value::Bool(false)) => Ok(None),
-        Some(Value::Bool(true)) => Ok(Some(0)),
-        _ => m.get_if("logprobs", "true, or how many alternatives a token is to have (0 to 20)", |v| *v <= 20),
+        Some(Value::Bool(false)) => Ok(Some(Logprobs::Off)),
+        Some(Value::Bool(true)) => Ok(Some(Logprobs::On(0))),
+        _ => Ok(m.get_if("logprobs", "true, or how many alternatives a token is to have (0 to 20)", |v| *v <= 20)?.map(Logprobs::On)),
     }
 }
 
@@ -222,7 +237,10 @@ fn tools(value: &Value) -> Result<Vec<Tool>, ConfigError> {
     let wrong = || {
         ConfigError::invalid(
             "option \"tools\" must be an array of objects with name, description and parameters",
-            Some("[{\"name\": \"weather\", \"description\": \"...\", \"parameters\": {\"type\": \"object\", \"properties\": {...}}}]".to_owned()),
+            Some(
+                "[{\"name\": \"weather\", \"description\": \"...\", \"parameters\": {\"type\": \"object\", \"properties\": {...}}}]"
+                    .to_owned(),
+            ),
         )
     };
     value
@@ -262,14 +280,20 @@ fn tool_choice(value: &Value) -> Result<ToolChoice, ConfigError> {
 /// `"text"`, `"json"`, a JSON schema, or OpenAI's `{"type": ...}` forms.
 fn response_format(value: &Value) -> Result<ResponseFormat, ConfigError> {
     let schema = |schema: &Value, name: &str, strict: bool| {
-        schema.is_object().then(|| ResponseFormat::JsonSchema(JsonSchemaFormat { name: name.to_owned(), schema: schema.to_string(), strict }))
+        schema
+            .is_object()
+            .then(|| ResponseFormat::JsonSchema(JsonSchemaFormat { name: name.to_owned(), schema: schema.to_string(), strict }))
     };
     let kind = value.as_str().or_else(|| value.get("type").and_then(Value::as_str));
     let format = match kind {
         Some("text") => Some(ResponseFormat::Text),
         Some("json" | "json_object") => Some(ResponseFormat::JsonObject),
         Some("json_schema") => value.get("json_schema").and_then(|s| {
-            schema(s.get("schema")?, s.get("name").and_then(Value::as_str).unwrap_or("answer"), s.get("strict").and_then(Value::as_bool).unwrap_or(true))
+            schema(
+                s.get("schema")?,
+                s.get("name").and_then(Value::as_str).unwrap_or("answer"),
+                s.get("strict").and_then(Value::as_bool).unwrap_or(true),
+            )
         }),
         // A schema by itself.
         Some("object" | "array") => schema(value, "answer", true),
@@ -303,10 +327,28 @@ mod tests {
     #[test]
     fn wrong_types_and_ranges_are_refused() {
         for bad in [
-            json!([]), json!("x"), json!(null), json!({"temperature": "hot"}), json!({"temperature": 3}), json!({"top_p": 0}), json!({"max_tokens": -1}),
-            json!({"max_tokens": 1.5}), json!({"stop": [1]}), json!({"seed": "x"}), json!({"tools": {}}), json!({"tools": [{"name": ""}]}),
-            json!({"tool_choice": "maybe"}), json!({"response_format": 7}), json!({"timeout_ms": 0}), json!({"max_attempts": 0}), json!({"max_attempts": 11}),
-            json!({"on_error": "shrug"}), json!({"messages": "x"}), json!({"images": [7]}), json!({"extra_body": []}), json!({"system": {}}),
+            json!([]),
+            json!("x"),
+            json!(null),
+            json!({"temperature": "hot"}),
+            json!({"temperature": 3}),
+            json!({"top_p": 0}),
+            json!({"max_tokens": -1}),
+            json!({"max_tokens": 1.5}),
+            json!({"stop": [1]}),
+            json!({"seed": "x"}),
+            json!({"tools": {}}),
+            json!({"tools": [{"name": ""}]}),
+            json!({"tool_choice": "maybe"}),
+            json!({"response_format": 7}),
+            json!({"timeout_ms": 0}),
+            json!({"max_attempts": 0}),
+            json!({"max_attempts": 11}),
+            json!({"on_error": "shrug"}),
+            json!({"messages": "x"}),
+            json!({"images": [7]}),
+            json!({"extra_body": []}),
+            json!({"system": {}}),
             json!({"logprobs": 21}),
         ] {
             assert!(ChatOptions::parse(&bad).is_err(), "{bad}");
@@ -320,8 +362,10 @@ mod tests {
 
     #[test]
     fn a_calls_options_win_over_the_models() {
-        let defaults = ChatOptions::parse(&json!({"temperature": 1, "system": "a", "extra_body": {"x": 1, "y": 1}})).unwrap();
-        let merged = ChatOptions::parse(&json!({"temperature": 0, "extra_body": {"y": 2}})).unwrap().over(&defaults);
+        let defaults =
+            ChatOptions::parse(&json!({"temperature": 1, "system": "a", "logprobs": true, "extra_body": {"x": 1, "y": 1}})).unwrap();
+        let merged = ChatOptions::parse(&json!({"temperature": 0, "logprobs": false, "extra_body": {"y": 2}})).unwrap().over(&defaults);
+        assert_eq!(merged.sampling.to_wire().logprobs, None);
         assert_eq!(merged.sampling.temperature, Some(0.0));
         assert_eq!(merged.system.as_deref(), Some("a"));
         assert_eq!(Value::Object(merged.extra_body.unwrap()), json!({"x": 1, "y": 2}));

@@ -42,7 +42,9 @@ fn is_retryable(failure: &Failure) -> bool {
     }
     match failure.kind {
         F::Connect => true,
-        F::RateLimit | F::Overloaded | F::Server => failure.status.is_none_or(|s| matches!(s, 408 | 409 | 429 | 500 | 502 | 503 | 504 | 529)),
+        F::RateLimit | F::Overloaded | F::Server => {
+            failure.status.is_none_or(|s| matches!(s, 408 | 409 | 429 | 500 | 502 | 503 | 504 | 529))
+        }
         _ => matches!(failure.status, Some(408 | 409)),
     }
 }
@@ -60,12 +62,14 @@ mod tests {
         Failure { kind, status, code: None, message: String::new(), retry_after_ms: None, retryable: None, request_id: None, raw: None }
     }
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     #[test]
     fn what_the_provider_did_not_do_is_tried_again() {
         use FailureKind as F;
-        for (kind, status) in [(F::RateLimit, Some(429)), (F::Overloaded, Some(503)), (F::Overloaded, Some(529)), (F::Server, Some(500)), (F::Connect, None)] {
+        for (kind, status) in
+            [(F::RateLimit, Some(429)), (F::Overloaded, Some(503)), (F::Overloaded, Some(529)), (F::Server, Some(500)), (F::Connect, None)]
+        {
             assert!(wait_before_retry(&failure(kind, status), 1, 0.5, HOUR).is_some(), "{kind:?}");
         }
     }
@@ -74,8 +78,15 @@ mod tests {
     fn what_may_have_been_done_is_not() {
         use FailureKind as F;
         for (kind, status) in [
-            (F::Broken, None), (F::Timeout, None), (F::Protocol, Some(200)), (F::InvalidRequest, Some(400)), (F::Authentication, Some(401)), (F::Quota, Some(429)),
-            (F::Server, Some(501)), (F::Cancelled, None), (F::Refused, None),
+            (F::Broken, None),
+            (F::Timeout, None),
+            (F::Protocol, Some(200)),
+            (F::InvalidRequest, Some(400)),
+            (F::Authentication, Some(401)),
+            (F::Quota, Some(429)),
+            (F::Server, Some(501)),
+            (F::Cancelled, None),
+            (F::Refused, None),
         ] {
             assert_eq!(wait_before_retry(&failure(kind, status), 1, 0.5, HOUR), None, "{kind:?}");
         }

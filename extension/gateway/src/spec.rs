@@ -88,7 +88,10 @@ impl ModelSpec {
         }
         let endpoint = match m.get::<String>("api_endpoint", "a string")?.or_else(|| profile.default_endpoint.clone()) {
             Some(text) => Some(Endpoint::parse(&text).map_err(|e| {
-                ConfigError::invalid(format!("api_endpoint \"{}\" cannot be used: {e}", crate::error::clip(&without_userinfo(&text), 200)), None)
+                ConfigError::invalid(
+                    format!("api_endpoint \"{}\" cannot be used: {e}", crate::error::clip(&without_userinfo(&text), 200)),
+                    None,
+                )
             })?),
             None if profile.keys.is_empty() && !profile.settings.contains_key("endpoint_required") => None,
             None => {
@@ -199,9 +202,16 @@ mod tests {
 
     #[test]
     fn secrets_never_stand_in_what_is_stored() {
-        let parsed = parse("chatgpt", &json!({"api_key": "sk-1", "keys": {"org": "sk-2"}, "access_key_id": "id", "access_key_secret": "sk-3", "temperature": 1})).unwrap();
+        let parsed = parse(
+            "chatgpt",
+            &json!({"api_key": "sk-1", "keys": {"org": "sk-2"}, "access_key_id": "id", "access_key_secret": "sk-3", "temperature": 1}),
+        )
+        .unwrap();
         assert_eq!(parsed.stored, json!({"temperature": 1}));
-        assert_eq!(parsed.keys.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(), ["default", "access_key_id", "access_key_secret", "org"]);
+        assert_eq!(
+            parsed.keys.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(),
+            ["default", "access_key_id", "access_key_secret", "org"]
+        );
     }
 
     #[test]
@@ -224,7 +234,13 @@ mod tests {
     fn what_is_wrong_is_named() {
         assert!(parse("openai-compatible", &json!({})).unwrap_err().message.contains("needs an api_endpoint"));
         assert_eq!(parse("openai", &json!({"modelname": "x"})).unwrap_err().hint.as_deref(), Some("Perhaps you meant \"model_name\"."));
-        for bad in [json!({"api_endpoint": "ftp://x"}), json!({"api_endpoint": 7}), json!({"stream_usage": "yes"}), json!({"limits": {"memory_mb": 0}}), json!({"keys": {"x": 1}})] {
+        for bad in [
+            json!({"api_endpoint": "ftp://x"}),
+            json!({"api_endpoint": 7}),
+            json!({"stream_usage": "yes"}),
+            json!({"limits": {"memory_mb": 0}}),
+            json!({"keys": {"x": 1}}),
+        ] {
             assert!(parse("openai", &bad).is_err(), "{bad}");
         }
         let message = parse("openai", &json!({"api_endpoint": "https://user:hunter2@x/"})).unwrap_err().message;
