@@ -267,3 +267,73 @@ fn content_null_without_a_tool_call_is_no_answer() {
     asked.upstream.on(Asked::PATH).reply(Reply::json(200, cut));
     assert_eq!(asked.says("Hello"), "");
 }
+
+/// Strict in what is sent, lenient in what is read.
+#[test]
+fn odd_but_legal_responses_are_read() {
+    let mut asked = asked();
+    let body = openai::completion_body("Fine.").to_string();
+    let length = format!("content-length: {}\r\n", body.len());
+    let mut many = openai::completion("Fine.");
+    for i in 0..60 {
+        many = many.header(&format!("x-header-{i}"), "value");
+    }
+    for (what, reply) in [
+        (
+            "hints before the answer",
+            Reply::raw(format!("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n{length}\r\n{body}")),
+        ),
+        ("100 without having been asked", Reply::raw(format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n{length}\r\n{body}"))),
+        ("HTTP/1.0 until the end of the connection", Reply::raw(format!("HTTP/1.0 200 OK\r\n\r\n{body}"))),
+        ("no reason phrase", Reply::raw(format!("HTTP/1.1 200\r\n{length}\r\n{body}"))),
+        ("headers in capitals", Reply::raw(format!("HTTP/1.1 200 OK\r\n{}\r\n{body}", length.to_uppercase()))),
+        (
+            "chunks with extensions and trailers",
+            Reply::raw(format!(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x};a=b\r\n{body}\r\n0\r\nx-trailer: y\r\n\r\n",
+                body.len()
+            )),
+        ),
+        (
+            "bytes in a header that are not UTF-8",
+            Reply::raw([b"HTTP/1.1 200 OK\r\nx-odd: \xff\xfe\r\n", length.as_bytes(), b"\r\n", body.as_bytes()].concat()),
+        ),
+        ("sixty headers", many),
+        ("201", openai::completion("Fine.").with_status(201)),
+        ("another content type", Reply::bytes(200, "text/plain", body.clone())),
+        ("white space around", Reply::bytes(200, "application/json", format!("\r\n\n  {body}\n\n"))),
+        ("a byte order mark", Reply::bytes(200, "application/json", format!("\u{feff}{body}"))),
+        ("compressed without need", openai::completion("Fine.").gzip()),
+        ("compressed in chunks", openai::completion("Fine.").chunked().split(7).gzip()),
+    ] {
+        asked.upstream.on(Asked::PATH).reply(reply);
+        let said = asked.chat("Hello", &json!({}));
+        assert_eq!(said.unwrap_or_else(|error| panic!("{what}: {error:?}")).as_deref(), Some("Fine."), "{what}");
+    }
+}
+
+#[test]
+fn what_is_compressed_and_cannot_be_unpacked_is_an_error() {
+    let mut asked = asked();
+    for (what, reply, state) in [
+        ("no gzip at all", openai::completion("Paris").header("content-encoding", "gzip"), "08006"),
+        ("a gzip that breaks off", openai::completion(&"Paris ".repeat(1000)).gzip().cut(40, Ending::Close), "08006"),
+        ("another encoding", openai::completion("Paris").header("content-encoding", "br").split(1), "38000"),
+    ] {
+        asked.upstream.on(Asked::PATH).reply(reply);
+        match asked.chat("Hello", &json!({})) {
+            // An encoding that is only claimed does no harm.
+            Ok(said) => assert_eq!((said.as_deref(), state), (Some("Paris"), "38000"), "{what}"),
+            Err(error) => check(what, &db_error::<()>(Err(error)), state),
+        }
+    }
+    let mut many = openai::completion("Fine.");
+    for i in 0..1000 {
+        many = many.header(&format!("x-header-{i}"), "value");
+    }
+    asked.upstream.on(Asked::PATH).reply(many);
+    let error = db_error(asked.chat("Hello", &json!({})));
+    assert!(["54000", "08006", "38000"].contains(&error.code().code()), "{error:?}");
+    asked.upstream.on(Asked::PATH).reply(openai::completion("Fine."));
+    assert_eq!(asked.says("Hello"), "Fine.");
+}

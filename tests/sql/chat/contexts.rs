@@ -7,9 +7,12 @@ use serde_json::json;
 /// An upstream that refuses what says `bad`.
 fn picky() -> Asked {
     let asked = Asked::at(Upstream::start(), json!({}));
-    asked.upstream.otherwise(|request| match request.contains("bad") {
-        true => openai::error(400, "invalid_request_error", "picky", "Not that."),
-        false => pg_llm_upstream::echo::answer(request),
+    asked.upstream.otherwise(|request| {
+        if request.contains("bad") {
+            openai::error(400, "invalid_request_error", "picky", "Not that.")
+        } else {
+            pg_llm_upstream::echo::answer(request)
+        }
     });
     asked
 }
@@ -163,6 +166,23 @@ fn a_parallel_worker_calls_over_a_connection_of_its_own() {
     let failed = db_error(asked.chat("Hello", &json!({})));
     assert_eq!(failed.code().code(), "38000");
     assert!(failed.detail().is_some_and(|detail| detail.contains("Words of the provider.")), "{failed:?}");
+    asked.database.cluster().assert_no_crash();
+}
+
+/// The library is loaded by the worker first, with settings that were only names when they were set.
+#[test]
+fn a_worker_knows_the_settings_of_a_session_that_has_not_called_yet() {
+    let asked = Asked::echo();
+    let mut fresh = asked.database.superuser();
+    let setting = if Installation::of_tests().major() >= 16 { "debug_parallel_query" } else { "force_parallel_mode" };
+    fresh.batch_execute(&format!("SET pg_llm.default_model = 'm'; SET pg_llm.on_error = 'null'; SET {setting} = on")).unwrap();
+    assert_eq!(fresh.query_one("SELECT pg_llm_chat(NULL, 'Hello')", &[]).unwrap().get::<_, String>(0), "You said: Hello");
+    asked.upstream.next(openai::error(400, "invalid_request_error", "no", "No."));
+    assert_eq!(fresh.query_one("SELECT pg_llm_chat(NULL, 'Hello')", &[]).unwrap().get::<_, Option<String>>(0), None);
+    let mut limited = asked.database.superuser();
+    limited.batch_execute(&format!("SET {setting} = on; SET pg_llm.max_response_bytes = 1024")).unwrap();
+    let long = "x".repeat(5000);
+    assert_eq!(db_error(limited.query_one("SELECT pg_llm_chat('m', $1)", &[&long])).code().code(), "54000");
     asked.database.cluster().assert_no_crash();
 }
 

@@ -77,9 +77,12 @@ fn wrong_arguments_missing_rights_and_cancellation_stay_errors() {
 #[test]
 fn rows_that_fail_are_null_and_the_others_answer() {
     let mut asked = Asked::echo();
-    asked.upstream.otherwise(|request| match request.contains("row 3") {
-        true => openai::error(400, "invalid_request_error", "no", "Not three."),
-        false => pg_llm_upstream::echo::answer(request),
+    asked.upstream.otherwise(|request| {
+        if request.contains("row 3") {
+            openai::error(400, "invalid_request_error", "no", "Not three.")
+        } else {
+            pg_llm_upstream::echo::answer(request)
+        }
     });
     let sql =
         "SELECT array_agg(pg_llm_chat('m', 'row ' || i, '{\"on_error\": \"null\"}') IS NULL ORDER BY i) FROM generate_series(1, 5) AS i";

@@ -129,6 +129,20 @@ fn a_calls_options_win_over_its_models_defaults() {
 }
 
 #[test]
+fn a_call_can_take_its_models_defaults_away() {
+    let mut asked = Asked::at(
+        Upstream::start_echo(),
+        json!({"system": "Default.", "stop": ["x"], "logprobs": 2, "tools": [{"name": "now"}], "tool_choice": "auto"}),
+    );
+    asked.says("Hello");
+    assert_eq!((&asked.sent()["top_logprobs"], &asked.sent()["tools"][0]["type"]), (&json!(2), &json!("function")));
+    asked.chat("Hello", &json!({"system": "", "stop": [], "logprobs": false, "tools": [], "tool_choice": "none"})).unwrap();
+    let mut sent = asked.sent();
+    sent.as_object_mut().unwrap().remove("tool_choice");
+    assert_eq!(sent, json!({"model": "m", "messages": [{"role": "user", "content": "Hello"}]}));
+}
+
+#[test]
 fn each_profile_speaks_its_own_dialect() {
     let mut asked = Asked::echo();
     let options = json!({"max_tokens": 5, "seed": 3});
