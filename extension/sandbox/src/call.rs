@@ -204,10 +204,12 @@ impl Call {
             (Some(Exceeded::Memory), _) => GuestFault::Memory(state.limits.memory_bytes),
             (Some(Exceeded::Table), _) => GuestFault::Table(state.limits.table_elements),
             // The trap's own words, and the guest's last ones, where it has any: a panic's message.
-            (None, Some(trap)) => GuestFault::Trap(match state.log.lines.iter().rev().find(|l| l.level >= crate::capabilities::log::LogLevel::Error) {
-                Some(line) => format!("{trap} ({})", line.text),
-                None => trap.to_string(),
-            }),
+            (None, Some(trap)) => {
+                GuestFault::Trap(match state.log.lines.iter().rev().find(|l| l.level >= crate::capabilities::log::LogLevel::Error) {
+                    Some(line) => format!("{trap} ({})", line.text),
+                    None => trap.to_string(),
+                })
+            }
             (None, None) => GuestFault::Contract(error.root_cause().to_string()),
         };
         CallError::Guest(fault)

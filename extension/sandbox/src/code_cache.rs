@@ -8,12 +8,14 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ring::hmac;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::code_memory::runs_in_place;
 use crate::engine::ENGINE_ID;
 
 /// SHA-256 of a component.
@@ -112,6 +114,21 @@ impl CodeCache {
 pub(crate) unsafe fn deserialize(engine: &Engine, artefact: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the caller's promise.
     unsafe { Component::deserialize(engine, artefact) }
+}
+
+/// Code that is part of this program, run where it is if it is aligned to a page, else from a copy.
+///
+/// # Safety
+/// As [`deserialize`].
+pub(crate) unsafe fn deserialize_in_place(engine: &Engine, artefact: &'static [u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the caller's promise; static memory that is read-only outlives every use.
+    unsafe {
+        if runs_in_place(artefact) {
+            Component::deserialize_raw(engine, NonNull::from(artefact))
+        } else {
+            Component::deserialize(engine, artefact)
+        }
+    }
 }
 
 /// Lower-case hexadecimal.

@@ -82,10 +82,16 @@ struct Surface {
 impl Surface {
     fn read(wasm: &[u8]) -> Result<Self, Refusal> {
         if wasm.starts_with(b"\x7fELF") {
-            return Err(refuse("this is machine code, which is never accepted".to_owned(), Some("Upload the WebAssembly component that it was compiled from.")));
+            return Err(refuse(
+                "this is machine code, which is never accepted".to_owned(),
+                Some("Upload the WebAssembly component that it was compiled from."),
+            ));
         }
         if !wasm.starts_with(b"\0asm") {
-            return Err(refuse("this is not a WebAssembly component in its binary form".to_owned(), Some("Text (WAT) must be assembled first.")));
+            return Err(refuse(
+                "this is not a WebAssembly component in its binary form".to_owned(),
+                Some("Text (WAT) must be assembled first."),
+            ));
         }
         let invalid = |e: wasmparser::BinaryReaderError| refuse(format!("this is not a valid WebAssembly component: {e}"), None);
         let mut surface = Self { imports: Vec::new(), exports: Vec::new() };
@@ -129,7 +135,10 @@ impl Surface {
             } else {
                 format!("A provider may import {} and nothing else.", IMPORTS.map(contract).join(", "))
             };
-            return Err(Refusal { reason: format!("the component imports \"{}\", which is not granted", import.escape_default()), hint: Some(hint) });
+            return Err(Refusal {
+                reason: format!("the component imports \"{}\", which is not granted", import.escape_default()),
+                hint: Some(hint),
+            });
         }
         for export in EXPORTS {
             if !self.exports.contains(&contract(export)) {
@@ -143,7 +152,12 @@ impl Surface {
     }
 
     fn contract_exports(&self) -> Vec<String> {
-        EXPORTS.iter().chain(&OPTIONAL_EXPORTS).filter(|name| self.exports.contains(&contract(name))).map(|name| (*name).to_owned()).collect()
+        EXPORTS
+            .iter()
+            .chain(&OPTIONAL_EXPORTS)
+            .filter(|name| self.exports.contains(&contract(name)))
+            .map(|name| (*name).to_owned())
+            .collect()
     }
 }
 

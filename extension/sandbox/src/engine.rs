@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::{Config, Engine, Strategy};
 
+use crate::code_memory::Protect;
 use crate::limits::WASM_STACK_BYTES;
 use crate::ticker::Ticker;
 
@@ -27,6 +28,7 @@ fn config() -> Config {
         .memory_guard_size(0)
         .memory_may_move(true)
         .memory_init_cow(false)
+        .with_custom_code_memory(Some(Arc::new(Protect)))
         // Proposals that no tool chain of ours needs.
         .wasm_tail_call(false)
         .wasm_relaxed_simd(false)

@@ -7,6 +7,7 @@
 mod call;
 mod capabilities;
 mod code_cache;
+mod code_memory;
 #[cfg(feature = "compile")]
 mod compile;
 pub mod egress;
@@ -75,13 +76,25 @@ impl Sandbox {
         Provider::link(&self.runtime, &self.agents, &component)
     }
 
+    /// Loads code that is part of this program, without a copy where it is aligned to a page.
+    ///
+    /// # Safety
+    /// As [`Self::load_artefact`].
+    pub unsafe fn load_embedded(&self, artefact: &'static [u8]) -> Result<Provider, SandboxError> {
+        // SAFETY: the caller's promise.
+        let component = unsafe { code_cache::deserialize_in_place(&self.runtime.engine, artefact) }
+            .map_err(|e| SandboxError::Link(format!("{e:#}")))?;
+        Provider::link(&self.runtime, &self.agents, &component)
+    }
+
     /// Loads code that [`compile`](fn@crate::compile) made, from memory.
     ///
     /// # Safety
     /// `artefact` must be the unchanged output of the compiler: embedded at build time, or from the compiler process that this server has just run.
     pub unsafe fn load_artefact(&self, artefact: &[u8]) -> Result<Provider, SandboxError> {
         // SAFETY: the caller's promise.
-        let component = unsafe { code_cache::deserialize(&self.runtime.engine, artefact) }.map_err(|e| SandboxError::Link(format!("{e:#}")))?;
+        let component =
+            unsafe { code_cache::deserialize(&self.runtime.engine, artefact) }.map_err(|e| SandboxError::Link(format!("{e:#}")))?;
         Provider::link(&self.runtime, &self.agents, &component)
     }
 }

@@ -21,7 +21,12 @@ pub struct Redactor {
 impl Redactor {
     /// For the secrets of `keys`.
     pub fn new(keys: &KeyRing) -> Self {
-        let needles = keys.secrets().map(crate::keys::Secret::expose).filter(|s| s.len() >= SHORTEST).map(|s| zeroize::Zeroizing::new(s.to_vec())).collect();
+        let needles = keys
+            .secrets()
+            .map(crate::keys::Secret::expose)
+            .filter(|s| s.len() >= SHORTEST)
+            .map(|s| zeroize::Zeroizing::new(s.to_vec()))
+            .collect();
         Self { needles, held: Vec::new() }
     }
 
@@ -45,7 +50,8 @@ impl Redactor {
         text = self.replace(text);
         // The longest end of the text that is the beginning of a secret waits for what follows.
         let longest = self.needles.iter().map(|n| n.len() - 1).max().unwrap_or(0).min(text.len());
-        let keep = (1..=longest).rev().find(|&n| self.needles.iter().any(|needle| n < needle.len() && text.ends_with(&needle[..n]))).unwrap_or(0);
+        let keep =
+            (1..=longest).rev().find(|&n| self.needles.iter().any(|needle| n < needle.len() && text.ends_with(&needle[..n]))).unwrap_or(0);
         self.held = text.split_off(text.len() - keep);
         text
     }

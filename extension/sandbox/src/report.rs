@@ -110,7 +110,10 @@ impl Description {
         for p in guest.profiles {
             for name in std::iter::once(&p.name).chain(&p.aliases) {
                 if !is_model_type(name) {
-                    return Err(bad(format!("the component's profile name \"{}\" is not made of lower-case letters, digits and hyphens", name.escape_default())));
+                    return Err(bad(format!(
+                        "the component's profile name \"{}\" is not made of lower-case letters, digits and hyphens",
+                        name.escape_default()
+                    )));
                 }
             }
             if let Some(Err(e)) = p.default_endpoint.as_deref().map(Endpoint::parse) {
@@ -126,8 +129,13 @@ impl Description {
                 settings,
             });
         }
-        let description =
-            Self { name: guest.name, version: guest.version, summary: guest.summary, profiles, settings_schema: json("settings-schema", &guest.settings_schema)? };
+        let description = Self {
+            name: guest.name,
+            version: guest.version,
+            summary: guest.summary,
+            profiles,
+            settings_schema: json("settings-schema", &guest.settings_schema)?,
+        };
         match serde_json::to_string(&description) {
             Ok(text) if text.len() <= DESCRIPTION_BYTES && !text.contains("\\u0000") => Ok(description),
             _ => Err(bad(format!("the component's description is larger than {DESCRIPTION_BYTES} bytes or has null characters"))),

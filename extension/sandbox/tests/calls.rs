@@ -18,7 +18,8 @@ use pg_llm_upstream::{Reply, Upstream, openai};
 const LONG: Duration = Duration::from_secs(30);
 
 fn component(name: &str) -> Vec<u8> {
-    let dir = std::env::var_os("PG_LLM_COMPONENTS").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/components")), PathBuf::from);
+    let dir = std::env::var_os("PG_LLM_COMPONENTS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/components")), PathBuf::from);
     let path = dir.join(name);
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; `make components` builds it", path.display()))
 }
@@ -53,7 +54,15 @@ fn request(prompt: &str) -> ChatRequest {
         settings: "{}".into(),
         messages: vec![Message { role: Role::User, parts: vec![Part::Text(prompt.into())] }],
         sampling: Sampling {
-            temperature: None, top_p: None, top_k: None, max_tokens: None, stop: vec![], seed: None, presence_penalty: None, frequency_penalty: None, logprobs: None,
+            temperature: None,
+            top_p: None,
+            top_k: None,
+            max_tokens: None,
+            stop: vec![],
+            seed: None,
+            presence_penalty: None,
+            frequency_penalty: None,
+            logprobs: None,
         },
         tools: vec![],
         tool_choice: None,
@@ -67,7 +76,8 @@ fn request(prompt: &str) -> ChatRequest {
 fn an_answer_comes_through_a_component_over_http() {
     let upstream = Upstream::start();
     upstream.on("/v1/chat/completions").reply(openai::completion("Paris"));
-    let outcome = openai_provider().complete(grant(&format!("{}/v1", upstream.url()), &StopSwitch::new().unwrap()), &request("capital of France?"));
+    let outcome =
+        openai_provider().complete(grant(&format!("{}/v1", upstream.url()), &StopSwitch::new().unwrap()), &request("capital of France?"));
     assert_eq!(outcome.result.unwrap().parts, [Part::Text("Paris".into())]);
     assert_eq!(outcome.usage.http_requests, 1);
     let received = &upstream.requests()[0];
@@ -79,7 +89,8 @@ fn a_stream_yields_its_events_and_keeps_the_connection() {
     let upstream = Upstream::start();
     upstream.on("/v1/chat/completions").reply(openai::stream(&["Hel", "lo"])).reply(openai::completion("again"));
     let stop = StopSwitch::new().unwrap();
-    let mut stream = openai_provider().stream(grant(&format!("{}/v1", upstream.url()), &stop), &request("hi")).map_err(|o| o.result).unwrap();
+    let mut stream =
+        openai_provider().stream(grant(&format!("{}/v1", upstream.url()), &stop), &request("hi")).map_err(|o| o.result).unwrap();
     let mut text = String::new();
     let mut finished = false;
     while let Some(event) = stream.next().unwrap() {
@@ -148,7 +159,11 @@ fn an_address_that_is_not_public_is_refused_unless_allowed() {
 fn a_key_that_the_upstream_echoes_is_redacted() {
     let upstream = Upstream::start();
     upstream.on("/chat/completions").reply(openai::error(401, "auth", "bad_key", "Incorrect key: sk-a-very-secret-key"));
-    let Err(CallError::Failed(failure)) = openai_provider().complete(grant(&upstream.url(), &StopSwitch::new().unwrap()), &request("hi")).result else { panic!("no failure") };
+    let Err(CallError::Failed(failure)) =
+        openai_provider().complete(grant(&upstream.url(), &StopSwitch::new().unwrap()), &request("hi")).result
+    else {
+        panic!("no failure")
+    };
     assert_eq!(failure.kind, FailureKind::Authentication);
     assert!(!format!("{failure:?}").contains("sk-a-very"), "{failure:?}");
     assert!(failure.message.contains("[redacted]"));

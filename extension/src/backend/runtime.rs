@@ -52,7 +52,7 @@ pub(crate) fn builtin(builtin: &'static Builtin) -> Result<Provider, SqlError> {
             return Ok(provider.clone());
         }
         // SAFETY: embedded at build time, as the compiler made it.
-        let provider = unsafe { runtime.sandbox.load_artefact(builtin.artefact) }.map_err(unusable)?;
+        let provider = unsafe { runtime.sandbox.load_embedded(builtin.artefact) }.map_err(unusable)?;
         runtime.builtin.insert(key, provider.clone());
         Ok(provider)
     })?

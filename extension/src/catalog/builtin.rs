@@ -14,10 +14,17 @@ pub(crate) struct Builtin {
     pub(crate) report: Report,
 }
 
+/// Begins on a page of its own, so that code can run where the loader mapped the library, shared by all backends.
+#[repr(C, align(4096))]
+struct OnAPage<T: ?Sized>(T);
+
 macro_rules! embedded {
     ($($name:literal),*) => {
         [$((
-            include_bytes!(concat!(env!("PG_LLM_COMPONENTS"), "/", $name, ".cwasm")).as_slice(),
+            {
+                static CODE: &OnAPage<[u8]> = &OnAPage(*include_bytes!(concat!(env!("PG_LLM_COMPONENTS"), "/", $name, ".cwasm")));
+                &CODE.0
+            },
             include_bytes!(concat!(env!("PG_LLM_COMPONENTS"), "/", $name, ".json")).as_slice(),
         )),*]
     };

@@ -29,7 +29,7 @@ pub struct Response {
 }
 
 /// Most bytes that one `read` gives.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 16 << 10;
 
 /// Most headers of one request; a header map panics somewhere beyond 20,000.
 const HEADERS: usize = 256;
@@ -226,7 +226,10 @@ fn guest_headers(from: &[Header], to: &mut http::HeaderMap) -> Result<(), Error>
         if HOST_OWNED.contains(&name.as_str()) {
             return Err(bad("is set by the host alone"));
         }
-        let value = Some(value).filter(|v| is_visible(v)).and_then(|v| HeaderValue::from_str(v).ok()).ok_or_else(|| bad("has a value that is not visible ASCII"))?;
+        let value = Some(value)
+            .filter(|v| is_visible(v))
+            .and_then(|v| HeaderValue::from_str(v).ok())
+            .ok_or_else(|| bad("has a value that is not visible ASCII"))?;
         to.append(name, value);
     }
     // A compressed event stream arrives in blocks, not in events.

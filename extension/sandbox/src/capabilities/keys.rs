@@ -36,7 +36,8 @@ pub(super) fn apply(auth: &Auth, keys: &KeyRing, headers: &mut http::HeaderMap) 
 }
 
 fn header(auth: &HeaderAuth, keys: &KeyRing, headers: &mut http::HeaderMap) -> Result<(), Error> {
-    let name = HeaderName::from_bytes(auth.name.as_bytes()).map_err(|_| Error::Refused(format!("\"{}\" is no header name", shown(&auth.name))))?;
+    let name =
+        HeaderName::from_bytes(auth.name.as_bytes()).map_err(|_| Error::Refused(format!("\"{}\" is no header name", shown(&auth.name))))?;
     if super::http::is_framing(&name) {
         return Err(Error::Refused(format!("a key cannot be sent as header \"{name}\"")));
     }
@@ -55,8 +56,8 @@ fn header(auth: &HeaderAuth, keys: &KeyRing, headers: &mut http::HeaderMap) -> R
 
 fn value(prefix: &str, secret: &Secret) -> Result<HeaderValue, Error> {
     let bytes = zeroize::Zeroizing::new([prefix.as_bytes(), secret.expose()].concat());
-    let mut value =
-        HeaderValue::from_bytes(&bytes).map_err(|_| Error::Key("the key has bytes that no HTTP header can carry, such as a line break".to_owned()))?;
+    let mut value = HeaderValue::from_bytes(&bytes)
+        .map_err(|_| Error::Key("the key has bytes that no HTTP header can carry, such as a line break".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
 }

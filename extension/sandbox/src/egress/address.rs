@@ -50,12 +50,16 @@ fn classify_v6(ip: Ipv6Addr) -> AddressClass {
         [0, 0, 0, 0, 0, 0, 0, 0] => NotPublic("unspecified"),
         [0, 0, 0, 0, 0, 0, 0, 1] => NotPublic("loopback"),
         // IPv4-compatible, -mapped, -translated and NAT64.
-        [0, 0, 0, 0, 0, 0 | 0xffff, hi, lo] | [0, 0, 0, 0, 0xffff, 0, hi, lo] | [0x64, 0xff9b, 0, 0, 0, 0, hi, lo] => classify_v4(tail(hi, lo)),
+        [0, 0, 0, 0, 0, 0 | 0xffff, hi, lo] | [0, 0, 0, 0, 0xffff, 0, hi, lo] | [0x64, 0xff9b, 0, 0, 0, 0, hi, lo] => {
+            classify_v4(tail(hi, lo))
+        }
         [0x64, 0xff9b, 1, ..] => NotPublic("local-use translation"),
         [0x100, ..] => NotPublic("discard-only"),
         [0x2002, hi, lo, ..] => classify_v4(tail(hi, lo)),
         [0x2001, 0, ..] => NotPublic("Teredo"),
-        [0x2001, 0xdb8, ..] | [0x2001, 2, ..] | [0x2001, 0x10..=0x2f, ..] | [0x3fff, 0..=0xfff, ..] => NotPublic("reserved for documentation or protocols"),
+        [0x2001, 0xdb8, ..] | [0x2001, 2, ..] | [0x2001, 0x10..=0x2f, ..] | [0x3fff, 0..=0xfff, ..] => {
+            NotPublic("reserved for documentation or protocols")
+        }
         [a, ..] if a & 0xfe00 == 0xfc00 => NotPublic("a private network"),
         [a, ..] if a & 0xffc0 == 0xfe80 => NotPublic("link-local"),
         [a, ..] if a & 0xffc0 == 0xfec0 => NotPublic("site-local"),
@@ -76,9 +80,36 @@ mod tests {
             assert_eq!(classify(public.parse().unwrap()), AddressClass::Public, "{public}");
         }
         for other in [
-            "0.0.0.0", "127.0.0.1", "127.255.1.1", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "100.64.0.1", "192.0.0.8",
-            "198.18.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "64:ff9b::a00:1",
-            "2002:7f00:1::", "2001:0:1::", "fc00::1", "fd12::1", "fe80::1", "fec0::1", "ff02::1", "2001:db8::1", "::ffff:0:10.0.0.1", "100::1", "4000::1",
+            "0.0.0.0",
+            "127.0.0.1",
+            "127.255.1.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "192.0.0.8",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "::127.0.0.1",
+            "64:ff9b::a00:1",
+            "2002:7f00:1::",
+            "2001:0:1::",
+            "fc00::1",
+            "fd12::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "2001:db8::1",
+            "::ffff:0:10.0.0.1",
+            "100::1",
+            "4000::1",
         ] {
             assert!(matches!(classify(other.parse().unwrap()), AddressClass::NotPublic(_)), "{other}");
         }

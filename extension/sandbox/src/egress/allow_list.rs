@@ -32,7 +32,11 @@ struct Entry {
 impl AllowList {
     /// Reads the list. The error is the first entry that cannot be understood.
     pub fn parse(text: &str) -> Result<Self, String> {
-        text.split([',', ' ', '\t', '\n', '\r']).filter(|e| !e.is_empty()).map(|e| Entry::parse(e).ok_or_else(|| e.to_owned())).collect::<Result<_, _>>().map(Self)
+        text.split([',', ' ', '\t', '\n', '\r'])
+            .filter(|e| !e.is_empty())
+            .map(|e| Entry::parse(e).ok_or_else(|| e.to_owned()))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// What the list says of `endpoint`: its strongest matching entry.

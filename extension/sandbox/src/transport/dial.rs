@@ -104,7 +104,8 @@ fn open(address: SocketAddr, until: Option<Instant>, patience: &Patience) -> io:
     sockopt::set_socket_keepalive(&socket, true)?;
     match connect(&socket, &address) {
         Ok(()) => {}
-        Err(rustix::io::Errno::INPROGRESS | rustix::io::Errno::INTR) => match patience.wait(Some((socket.as_fd(), Interest::Write)), until) {
+        Err(rustix::io::Errno::INPROGRESS | rustix::io::Errno::INTR) => match patience.wait(Some((socket.as_fd(), Interest::Write)), until)
+        {
             Wake::Ready => sockopt::socket_error(&socket)??,
             Wake::TimedOut => return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
             Wake::Stopped => return Err(io::Error::other("cancelled")),
