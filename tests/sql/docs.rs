@@ -5,8 +5,9 @@
 
 use std::{fmt::Write as _, fs, io::Write as _, path::Path, path::PathBuf, process::Stdio};
 
-use pg_llm_tests::{Cluster, Settings};
+use pg_llm_tests::{Asked, Cluster, Settings, db_error};
 use pg_llm_upstream::Upstream;
+use serde_json::json;
 
 const ENDPOINT: &str = "http://localhost:8000/v1";
 
@@ -128,9 +129,61 @@ fn links_between_pages_lead_somewhere() {
     }
 }
 
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)).unwrap()
+}
+
+#[test]
+fn the_page_of_settings_has_every_setting_and_no_other() {
+    let mut client = Cluster::shared().database().superuser();
+    client.batch_execute("LOAD 'pg_llm'").unwrap();
+    let rows = client.query("SELECT name FROM pg_settings WHERE name LIKE 'pg\\_llm.%'", &[]).unwrap();
+    // Which pg_settings does not show.
+    let mut settings: Vec<String> = rows.iter().map(|row| row.get(0)).chain(["pg_llm.master_key".to_owned()]).collect();
+    settings.sort();
+    let page = page("settings.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let mut described: Vec<String> = rows.map(str::to_owned).collect();
+    described.sort();
+    assert_eq!(described, settings);
+}
+
+#[test]
+fn the_page_of_chat_has_every_option_and_every_key_of_the_answer() {
+    let mut asked = Asked::echo();
+    let page = page("chat.md");
+    let unknown = db_error(asked.chat("Hello", &json!({"banana": 1})));
+    let options = unknown.hint().unwrap().strip_prefix("Known options: ").unwrap().trim_end_matches('.').to_owned();
+    let answer = asked.chat_json("Hello", &json!({})).unwrap().unwrap();
+    let keys: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
+    for name in options.split(", ").chain(keys) {
+        assert!(page.contains(&format!("`{name}`")), "docs/chat.md does not name `{name}`");
+    }
+}
+
 #[test]
 fn blocks_of_sql_are_found_and_others_left_alone() {
     let page = "text\n```sql\nSELECT 1;\n```\n```\nSELECT 2;\n```\n```text\n```\n```sql error\nSELECT 3;\n```\n";
     let found: Vec<_> = blocks(page).into_iter().map(|block| (block.line, block.fails, block.sql)).collect();
     assert_eq!(found, [(2, false, "SELECT 1;\n".to_owned()), (10, true, "SELECT 3;\n".to_owned())]);
+}
+
+#[test]
+fn a_page_that_is_wrong_is_found_out_with_its_line() {
+    let file = std::env::temp_dir().join(format!("pg_llm-page-{}.md", std::process::id()));
+    for (page, expected) in [
+        ("# A page\n```sql\nSELECT 1;\n```\n", Ok(1)),
+        ("```sql\nSELECT 1;\n```\n```sql\nSELECT no_such_column;\n```\n", Err(":4: ")),
+        ("```sql error\nSELECT no_such_column;\n```\n```sql\nSELECT 1;\n```\n", Ok(2)),
+        ("\n```sql error\nSELECT 1;\n```\n", Err(":2: this block must fail, and did not")),
+        ("```sql\nSELECT pg_llm_chat('x', 'y'\n```\n", Err(":1: ")),
+    ] {
+        fs::write(&file, page).unwrap();
+        let found = run(&file);
+        match expected {
+            Ok(blocks) => assert_eq!(found, Ok(blocks), "{page}"),
+            Err(words) => assert!(found.as_ref().is_err_and(|error| error.contains(words)), "{page}: {found:?}"),
+        }
+    }
+    fs::remove_file(&file).unwrap();
 }
