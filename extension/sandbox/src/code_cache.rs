@@ -4,7 +4,7 @@
 //! so nothing is handed to it whose hash does not hold. A file that is missing, damaged or of another engine is simply not there.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,10 @@ pub type Digest = [u8; 32];
 
 const MAGIC: &[u8; 8] = b"pgllmc01";
 const TRAILER: usize = 32 + MAGIC.len();
+
+/// Files up to this length are copied into memory. A mapped file that somebody truncates or overwrites in place, as cp(1) does, brings down every backend that
+/// runs it, and with it the server. Larger ones, which hold a JavaScript or Python engine, are mapped all the same: each backend would need as much memory.
+const COPIED_BYTES: u64 = 4 << 20;
 
 /// A directory of compiled components.
 #[derive(Debug)]
@@ -66,27 +70,28 @@ impl CodeCache {
 
     /// A component's code, if there is a sound file of it.
     pub(crate) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
-        let file = self.verified(&self.path(digest), digest).ok()?;
+        let (mut file, length) = open(&self.path(digest)).ok()?;
+        if length <= COPIED_BYTES {
+            let mut bytes = Vec::with_capacity(usize::try_from(length).ok()?);
+            file.take(length).read_to_end(&mut bytes).ok()?;
+            let code = &bytes[..bytes.len().checked_sub(TRAILER)?];
+            self.verify(digest, &mut &bytes[..], code.len() as u64).ok()?;
+            // SAFETY: these very bytes are our own compiler's output, as the hash under this server's key proves.
+            return unsafe { deserialize(engine, code) }.ok();
+        }
+        self.verify(digest, &mut file, length.checked_sub(TRAILER as u64)?).ok()?;
         // The file by its descriptor, so that it is the one that was verified.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         // SAFETY: we wrote these bytes from our own compiler's output, as the hash under this server's key proves, and the directory is closed to others.
         unsafe { Component::deserialize_file(engine, Path::new(&path)) }.ok()
     }
 
-    fn verified(&self, path: &Path, digest: &Digest) -> io::Result<File> {
-        let unsound = || io::Error::from(io::ErrorKind::InvalidData);
-        // O_NONBLOCK: a FIFO would block before its kind can be looked at.
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-        let meta = file.metadata()?;
-        let artefact = meta.len().checked_sub(TRAILER as u64).filter(|_| meta.is_file()).ok_or_else(unsound)?;
-        let mac = self.mac(digest, &mut file, artefact)?;
+    /// Reads code of so many bytes, and what stands behind it.
+    fn verify(&self, digest: &Digest, from: &mut impl Read, code: u64) -> io::Result<()> {
+        let mac = self.mac(digest, from, code)?;
         let mut trailer = [0; TRAILER];
-        file.read_exact(&mut trailer)?;
-        if trailer[..32] != *mac.as_ref() || trailer[32..] != *MAGIC {
-            return Err(unsound());
-        }
-        file.rewind()?;
-        Ok(file)
+        from.read_exact(&mut trailer)?;
+        if trailer[..32] == *mac.as_ref() && trailer[32..] == *MAGIC { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 
     fn mac(&self, digest: &Digest, from: &mut impl Read, mut left: u64) -> io::Result<hmac::Tag> {
@@ -105,6 +110,14 @@ impl CodeCache {
         }
         Ok(mac.sign())
     }
+}
+
+/// A plain file and its length.
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    // O_NONBLOCK: a FIFO would block before its kind can be looked at.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_file() { Ok((file, meta.len())) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 /// Code that is part of this program, or that was compiled a moment ago.

@@ -153,3 +153,22 @@ fn another_modules_code_under_a_modules_name_is_not_run() {
     all_is_well(&mut there.superuser(), &upstream);
     assert!(foreign.log().contains("compiling it again"));
 }
+
+/// As `cp` and `>` do: the file stays the one that backends have loaded.
+#[test]
+fn code_that_is_changed_in_place_under_backends_that_run_it_harms_none_of_them() {
+    let cluster = Cluster::start(&settings());
+    let database = cluster.database();
+    let upstream = upstream();
+    add_models(&mut database.superuser(), &upstream);
+    let file = code_file(&cluster);
+    let sound = fs::read(&file).unwrap();
+    for bytes in [vec![], vec![0xCC; sound.len()], sound[..sound.len() / 2].to_vec()] {
+        let mut client = database.superuser();
+        all_is_well(&mut client, &upstream);
+        fs::write(&file, bytes).unwrap();
+        all_is_well(&mut client, &upstream);
+        all_is_well(&mut database.superuser(), &upstream);
+        cluster.assert_no_crash();
+    }
+}
