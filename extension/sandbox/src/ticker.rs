@@ -27,6 +27,8 @@ struct Shared {
     /// Threads that are in guest code now.
     running: AtomicUsize,
     asleep: AtomicBool,
+    /// There is no engine any more.
+    over: AtomicBool,
 }
 
 impl Ticker {
@@ -77,6 +79,15 @@ impl Ticker {
     }
 }
 
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+        if let Some(Some(thread)) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
 /// See [`Ticker::watch`].
 pub(crate) struct Watched<'a>(&'a Ticker);
 
@@ -103,6 +114,9 @@ fn tick(shared: &Shared, engine: &EngineWeak) {
         shared.asleep.store(true, Ordering::SeqCst);
         // Whoever starts after this store sees it and wakes us; whoever started before is seen here.
         while shared.asleep.load(Ordering::SeqCst) {
+            if shared.over.load(Ordering::SeqCst) {
+                return;
+            }
             if shared.running.load(Ordering::SeqCst) > 0 {
                 shared.asleep.store(false, Ordering::SeqCst);
                 break;
