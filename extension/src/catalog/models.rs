@@ -62,7 +62,13 @@ static LOCK: Statement = Statement::new(
        FROM _pg_llm_catalog.models m WHERE m.instance_name OPERATOR(pg_catalog.=) $1 FOR UPDATE OF m",
     &[TEXTOID],
 );
-static DELETE: Statement = Statement::new("DELETE FROM _pg_llm_catalog.models WHERE instance_name OPERATOR(pg_catalog.=) $1", &[TEXTOID]);
+// All three, though foreign keys cascade: not where triggers are off (session_replication_role), and a key that stayed would be the next model's of that name.
+static DELETE: Statement = Statement::new(
+    "WITH without_keys AS (DELETE FROM _pg_llm_catalog.keys WHERE instance_name OPERATOR(pg_catalog.=) $1), \
+          without_grants AS (DELETE FROM _pg_llm_catalog.grants WHERE instance_name OPERATOR(pg_catalog.=) $1) \
+     DELETE FROM _pg_llm_catalog.models WHERE instance_name OPERATOR(pg_catalog.=) $1",
+    &[TEXTOID],
+);
 
 /// Finds a model that `role` may use.
 pub(crate) fn usable(instance: &str, role: Oid) -> Result<StoredModel, SqlError> {

@@ -44,8 +44,11 @@ static FIND_PROVIDER: Statement = Statement::new(
 );
 static USERS: Statement =
     Statement::new("SELECT instance_name FROM _pg_llm_catalog.models WHERE model_type OPERATOR(pg_catalog.=) $1 LIMIT 1", &[TEXTOID]);
-static DELETE_PROVIDER: Statement =
-    Statement::new("DELETE FROM _pg_llm_catalog.providers WHERE model_type OPERATOR(pg_catalog.=) $1", &[TEXTOID]);
+static DELETE_PROVIDER: Statement = Statement::new(
+    "WITH without_owner AS (DELETE FROM _pg_llm_catalog.provider_owners WHERE model_type OPERATOR(pg_catalog.=) $1) \
+     DELETE FROM _pg_llm_catalog.providers WHERE model_type OPERATOR(pg_catalog.=) $1",
+    &[TEXTOID],
+);
 // The extension's own function: others of its name may stand beside it in the same schema, made by anybody who may create there.
 static MAY_UPLOAD: Statement = Statement::new(
     "SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege($1, p.oid, 'EXECUTE')) FROM pg_catalog.pg_extension e \

@@ -3,7 +3,7 @@
 use pg_llm_tests::postgres::Client;
 use pg_llm_tests::{Cluster, db_error};
 
-use super::{ADD_GRANT, code, is_denied, upstream, value};
+use super::{ADD_GRANT, chat, code, is_denied, upstream, value, well};
 
 /// Everything that a query of ours or a view of ours could be led astray by, in a schema before `pg_catalog`.
 const SHADOWS: &str = "
@@ -177,4 +177,45 @@ fn no_function_of_ours_runs_with_other_rights_than_the_callers() {
         )
         .unwrap();
     assert!(open.is_empty(), "{:?}", open.iter().map(|row| row.get(0)).collect::<Vec<String>>());
+}
+
+/// Whatever a session makes of SQL, of values and of plans.
+#[test]
+fn settings_of_the_session_do_not_change_what_our_queries_mean() {
+    let database = Cluster::shared().database();
+    let upstream = upstream();
+    for set in [
+        "standard_conforming_strings = off",
+        "backslash_quote = off",
+        "transform_null_equals = on",
+        "quote_all_identifiers = on",
+        "bytea_output = escape",
+        "datestyle = 'German'",
+        "intervalstyle = 'sql_standard'",
+        "extra_float_digits = -15",
+        "client_encoding = 'SQL_ASCII'",
+        "row_security = off",
+        "plan_cache_mode = force_generic_plan",
+        "default_transaction_isolation = serializable",
+        "enable_seqscan = off; SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_nestloop = off; SET enable_hashjoin = off; SET enable_mergejoin = off",
+        "jit = on; SET jit_above_cost = 0",
+        "check_function_bodies = off",
+        "search_path = ''",
+        "session_replication_role = replica",
+    ] {
+        let mut client = database.superuser();
+        client.batch_execute(&format!("SET {set}")).unwrap();
+        let add = "SELECT public.pg_llm_add_model('openai-compatible', 'm', 'key-of-m', jsonb_build_object('api_endpoint', $1::text, 'system', $2::text))";
+        client.execute(add, &[&upstream.url(), &"a \\ ' \" b"]).unwrap_or_else(|error| panic!("{set}: {error:?}"));
+        assert_eq!(chat(&mut client, "m"), well(), "{set}");
+        let request = upstream.last_request().unwrap();
+        assert_eq!(request.header("authorization"), Some("Bearer key-of-m"), "{set}");
+        assert_eq!(request.json()["messages"][0]["content"], "a \\ ' \" b", "{set}");
+        assert!(value::<bool>(&mut client, "SELECT public.pg_llm_grant_model('m', 'public')", &[]), "{set}");
+        assert_eq!(value::<i64>(&mut client, "SELECT count(*) FROM public.pg_llm_models", &[]), 1, "{set}");
+        assert!(value::<bool>(&mut client, "SELECT public.pg_llm_remove_model('m')", &[]), "{set}");
+        let left: i64 =
+            value(&mut client, "SELECT (SELECT count(*) FROM _pg_llm_catalog.grants) + (SELECT count(*) FROM _pg_llm_catalog.keys)", &[]);
+        assert_eq!(left, 0, "{set}: keys and grants go with the model");
+    }
 }
