@@ -11,7 +11,7 @@ use pg_llm_tests::postgres::error::DbError;
 use pg_llm_tests::postgres::types::FromSqlOwned;
 use pg_llm_tests::postgres::{Client, NoTls};
 use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Running, Settings, db_error, eventually};
-use pg_llm_upstream::{Reply, Upstream, openai};
+use pg_llm_upstream::{Certificate, Reply, Upstream, openai};
 use rustix::process::{Pid, Signal, kill_process};
 
 const KEY: &str = "sk-Lm5Nq7Rs9Tv2Wx4Yz6";
@@ -186,6 +186,27 @@ fn a_compiler_that_is_killed_is_an_error_and_one_whose_backend_is_killed_ends() 
     assert!(eventually(DEADLINE, || !Path::new(&format!("/proc/{compiler}")).exists()), "the compiler goes on without its backend");
     let mut client = reconnected(&database);
     client.batch_execute(&upload).unwrap();
+}
+
+#[test]
+fn a_trust_store_that_was_missing_is_found_by_the_sessions_that_missed_it() {
+    let cluster = Cluster::start(&Settings::bare().line("pg_llm.ca_file = '{folder}/later.pem'"));
+    let database = cluster.database();
+    let upstream = Upstream::start_tls(Certificate::Trusted);
+    upstream.on("/chat/completions").reply(openai::completion("well"));
+    let mut client = database.superuser();
+    let add =
+        "SELECT pg_llm_add_model('openai-compatible', 'm', config => jsonb_build_object('api_endpoint', $1::text, 'max_attempts', 1))";
+    client.execute(add, &[&upstream.url()]).unwrap();
+    for _ in 0..2 {
+        let error = chat(&mut client, "m").unwrap_err();
+        assert!(error.code().code() == "08001" && error.message().contains("later.pem"), "{error:?}");
+    }
+    let sound = fs::read(cluster.folder().join("ca.pem")).unwrap();
+    cluster.lend("later.pem", b"nonsense");
+    assert!(chat(&mut client, "m").is_err());
+    cluster.lend("later.pem", &sound);
+    assert_eq!(chat(&mut client, "m").unwrap(), "well");
 }
 
 /// A process's soft limit of a resource.

@@ -26,7 +26,7 @@ const HEAD_BYTES: usize = 64 << 10;
 pub(crate) struct Agents {
     ca_file: Option<PathBuf>,
     plain: [OnceLock<Agent>; 2],
-    tls: [OnceLock<Result<Agent, String>>; 2],
+    tls: [OnceLock<Agent>; 2],
 }
 
 impl Agents {
@@ -40,7 +40,12 @@ impl Agents {
         if !tls {
             return Ok(self.plain[pool].get_or_init(|| agent(None)));
         }
-        self.tls[pool].get_or_init(|| trust_anchors(self.ca_file.as_deref()).map(|roots| agent(Some(roots)))).as_ref().map_err(Clone::clone)
+        if let Some(agent) = self.tls[pool].get() {
+            return Ok(agent);
+        }
+        // A failure is not kept: the next call finds what has been mended.
+        let roots = trust_anchors(self.ca_file.as_deref())?;
+        Ok(self.tls[pool].get_or_init(|| agent(Some(roots))))
     }
 }
 
