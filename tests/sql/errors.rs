@@ -273,7 +273,8 @@ fn content_null_without_a_tool_call_is_no_answer() {
 fn odd_but_legal_responses_are_read() {
     let mut asked = asked();
     let body = openai::completion_body("Fine.").to_string();
-    let length = format!("content-length: {}\r\n", body.len());
+    // These heads say that the connection ends here, as it does.
+    let length = format!("content-length: {}\r\nconnection: close\r\n", body.len());
     let mut many = openai::completion("Fine.");
     for i in 0..60 {
         many = many.header(&format!("x-header-{i}"), "value");
@@ -290,7 +291,7 @@ fn odd_but_legal_responses_are_read() {
         (
             "chunks with extensions and trailers",
             Reply::raw(format!(
-                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x};a=b\r\n{body}\r\n0\r\nx-trailer: y\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{:x};a=b\r\n{body}\r\n0\r\nx-trailer: y\r\n\r\n",
                 body.len()
             )),
         ),
@@ -336,4 +337,28 @@ fn what_is_compressed_and_cannot_be_unpacked_is_an_error() {
     assert!(["54000", "08006", "38000"].contains(&error.code().code()), "{error:?}");
     asked.upstream.on(Asked::PATH).reply(openai::completion("Fine."));
     assert_eq!(asked.says("Hello"), "Fine.");
+}
+
+/// A kept-alive connection on which an upstream has said more than it was asked: the next call, of another role or model perhaps, must not take that
+/// for its answer.
+#[test]
+fn what_an_upstream_says_too_much_answers_no_later_call() {
+    let forged = openai::completion_body("Forged.").to_string();
+    let forged = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{forged}", forged.len());
+    let body = openai::completion_body("True.").to_string();
+    let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    for (what, head, body) in [
+        ("after a body of a length", format!("content-length: {}", body.len()), body.clone()),
+        ("after chunks", "transfer-encoding: chunked".to_owned(), chunks),
+        ("after nothing", "content-length: 0".to_owned(), String::new()),
+    ] {
+        for status in ["200 OK", "503 Busy"] {
+            let mut asked = asked();
+            let reply = Reply::raw(format!("HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}{forged}")).ending(Ending::KeepAlive);
+            asked.upstream.on(Asked::PATH).reply(reply).reply(openai::completion("Next."));
+            let first = asked.chat("Hello", &json!({"on_error": "null"})).unwrap();
+            assert_ne!(first.as_deref(), Some("Forged."), "{what} of {status}");
+            assert_eq!(asked.says("Hello"), "Next.", "{what} of {status}");
+        }
+    }
 }
