@@ -10,7 +10,8 @@ pub(crate) const MARK: &[u8] = b"[redacted]";
 /// Secrets shorter than this are not searched for: they would be found in innocent text. Real keys are longer.
 const SHORTEST: usize = 8;
 
-/// Replaces every occurrence of a ring's secrets, also when it straddles two pushes. Finds them as they are, not encoded.
+/// Replaces every occurrence of a ring's secrets, also when it straddles two pushes. Finds them as they are, percent-encoded, and with the slashes escaped
+/// as some write them in JSON; in no other encoding.
 #[derive(Debug, Default)]
 pub struct Redactor {
     needles: Vec<zeroize::Zeroizing<Vec<u8>>>,
@@ -21,12 +22,9 @@ pub struct Redactor {
 impl Redactor {
     /// For the secrets of `keys`.
     pub fn new(keys: &KeyRing) -> Self {
-        let needles = keys
-            .secrets()
-            .map(crate::keys::Secret::expose)
-            .filter(|s| s.len() >= SHORTEST)
-            .map(|s| zeroize::Zeroizing::new(s.to_vec()))
-            .collect();
+        let secrets = keys.secrets().map(crate::keys::Secret::expose).filter(|s| s.len() >= SHORTEST);
+        let needles =
+            secrets.flat_map(|s| [Some(s.to_vec()), percent_encoded(s), slash_escaped(s)]).flatten().map(zeroize::Zeroizing::new).collect();
         Self { needles, held: Vec::new() }
     }
 
@@ -90,6 +88,34 @@ impl Redactor {
     }
 }
 
+/// As it stands in a URL (RFC 3986); none where that is the same.
+fn percent_encoded(secret: &[u8]) -> Option<Vec<u8>> {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._~".contains(b);
+    // With room for all of it: a buffer that grows leaves copies behind.
+    let mut encoded = Vec::with_capacity(secret.len() * 3);
+    for b in secret {
+        if is_plain(b) {
+            encoded.push(*b);
+        } else {
+            encoded.extend([b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
+        }
+    }
+    (encoded.len() > secret.len()).then_some(encoded)
+}
+
+/// As it stands in JSON that was written with `\/`; none where that is the same.
+fn slash_escaped(secret: &[u8]) -> Option<Vec<u8>> {
+    let mut escaped = Vec::with_capacity(secret.len() * 2);
+    for b in secret {
+        if *b == b'/' {
+            escaped.push(b'\\');
+        }
+        escaped.push(*b);
+    }
+    (escaped.len() > secret.len()).then_some(escaped)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +141,14 @@ mod tests {
             }
             out.extend(redactor.finish());
             assert_eq!(out, clean, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_in_a_url_and_with_escaped_slashes() {
+        let redactor = redactor(&["wJalr/K7+EN="]);
+        for text in ["wJalr/K7+EN=", "wJalr%2FK7%2BEN%3D", r"wJalr\/K7+EN="] {
+            assert_eq!(redactor.whole(&format!("<{text}>")), "<[redacted]>");
         }
     }
 

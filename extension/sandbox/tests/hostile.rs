@@ -15,7 +15,7 @@ use pg_llm_sandbox::{CallError, Grant, GuestFault, Limits, Outcome, Provider, Sa
 use pg_llm_upstream::{Reply, Upstream};
 
 /// Deadline against hangs.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 const KEY: &str = "sk-Zx81_the-key-that-nobody-may-see";
 
 fn hostile() -> Provider {

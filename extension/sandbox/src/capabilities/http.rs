@@ -37,8 +37,9 @@ const HEADERS: usize = 256;
 /// Longest head of a request, without its key: path, headers, prefix of the key. Servers take far less, and a line must fit the transport's buffer.
 const HEAD_BYTES: usize = 32 << 10;
 
-/// Headers that say how a message is framed or routed, which is the host's business, or that carry credentials, which are the key ring's.
-const HOST_OWNED: [&str; 16] = [
+/// Headers that say how a message is framed or routed, which is the host's business, that carry credentials, which are the key ring's, or that have the
+/// response come in a form in which a repeated key would not be found.
+const HOST_OWNED: [&str; 18] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -55,6 +56,8 @@ const HOST_OWNED: [&str; 16] = [
     "cookie",
     "authorization",
     "proxy-authorization",
+    "accept-charset",
+    "range",
 ];
 
 /// Whether a header is about framing or routing, so that not even a key may be sent as it.
