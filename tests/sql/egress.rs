@@ -96,6 +96,8 @@ fn headers_of_the_host_cannot_be_set_by_a_guest() {
         ("te", "trailers"),
         ("trailer", "x"),
         ("accept-encoding", "br"),
+        ("accept-charset", "utf-16"),
+        ("range", "bytes=10-20"),
         ("via", "1.1 x"),
         ("forwarded", "for=1.2.3.4"),
         ("", "x"),

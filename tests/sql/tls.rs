@@ -17,8 +17,8 @@ fn https(certificate: Certificate) -> Upstream {
     upstream
 }
 
-fn chat(client: &mut Client, name: &str) -> Result<String, DbError> {
-    client.query_one("SELECT pg_llm_chat($1, 'hi')", &[&name]).map(|row| row.get(0)).map_err(|error| db_error::<()>(Err(error)))
+fn chat(client: &mut Client, name: &str) -> Result<String, Box<DbError>> {
+    client.query_one("SELECT pg_llm_chat($1, 'hi')", &[&name]).map(|row| row.get(0)).map_err(|error| Box::new(db_error::<()>(Err(error))))
 }
 
 #[test]

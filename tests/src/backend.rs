@@ -69,9 +69,11 @@ impl Backend {
     }
 }
 
-/// None when it has just ended.
+/// None when it has ended, or is about to: the kernel then shows no signal as blocked.
 fn thread(task: &std::path::Path) -> Option<Thread> {
-    let status = fs::read_to_string(task.join("status")).ok()?;
+    let status = fs::read_to_string(task.join("status"))
+        .ok()
+        .filter(|status| !field(status, "State:").is_some_and(|state| state.starts_with(['X', 'Z'])))?;
     Some(Thread {
         id: task.file_name()?.to_str()?.parse().ok()?,
         name: field(&status, "Name:")?.to_owned(),

@@ -49,7 +49,7 @@ impl Image {
     const BASE: usize = 64;
 
     fn put(&mut self, bytes: &[u8]) -> u32 {
-        while self.0.len() % 8 != 0 {
+        while !self.0.len().is_multiple_of(8) {
             self.0.push(0);
         }
         let address = Self::BASE + self.0.len();
@@ -149,11 +149,7 @@ pub(crate) fn encoded(core: &[u8], bend: impl Fn(String) -> String) -> Vec<u8> {
     let world = resolve.select_world(&[package], Some("provider")).unwrap();
     let mut core = core.to_vec();
     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&core)
-        .and_then(|encoder| encoder.encode())
-        .unwrap_or_else(|error| panic!("{error:?}"))
+    ComponentEncoder::default().validate(true).module(&core).and_then(ComponentEncoder::encode).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 /// A provider and `count` more core modules with `pages` of memory each, all instantiated with it.
