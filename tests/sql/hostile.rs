@@ -411,3 +411,34 @@ fn crimes_in_a_parallel_worker_are_errors_too() {
     assert_eq!(victim.answer("remember", ""), "1");
     assert_eq!(Backend::of(&mut victim.client), victim.backend);
 }
+
+/// A backend forgets code when it has loaded much of it, also code whose memory is executable, and loads it again when it is called.
+#[test]
+fn more_modules_than_a_backend_keeps_come_and_go() {
+    let mut victim = Victim::new(None);
+    victim.hire("remember");
+    let modules: i32 = 70;
+    for n in 0..modules {
+        let module = Description { name: format!("tiny {n}").into(), ..Description::default() }.component();
+        let name = format!("tiny-{n}");
+        victim.client.query_one("SELECT pg_llm_add_provider($1, $2)", &[&name, &module]).unwrap();
+        victim.client.query_one("SELECT pg_llm_add_model($1, $1, config => '{}')", &[&name]).unwrap();
+    }
+    let mut round = || {
+        for n in 0..modules {
+            let error = db_error(victim.client.query_one("SELECT pg_llm_chat($1, '')", &[&format!("tiny-{n}")]));
+            assert_eq!(error.code().code(), "38001", "{n}: {error:?}");
+            let answer: String = victim.client.query_one("SELECT pg_llm_chat('remember', '')", &[]).unwrap().get(0);
+            assert_eq!(answer, "1");
+        }
+        victim.backend.rss_anon_kb()
+    };
+    round();
+    let before = round();
+    for _ in 0..3 {
+        round();
+    }
+    let after = round();
+    assert!(after < before + 8192, "from {before} kB to {after} kB");
+    assert_eq!(Backend::of(&mut victim.client), victim.backend);
+}
