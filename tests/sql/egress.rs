@@ -1,6 +1,6 @@
 //! A guest reaches its model's endpoint and nothing else, and says nothing in its head that is the host's to say: proved by what the upstreams recorded.
 
-use pg_llm_tests::postgres::Client;
+use pg_llm_tests::postgres::{Client, NoTls};
 use pg_llm_tests::{Cluster, Database, Settings, db_error};
 use pg_llm_upstream::{Ending, Reply, Upstream};
 use serde_json::{Value, json};
@@ -527,6 +527,17 @@ fn an_ordinary_role_cannot_loosen_the_policy() {
     assert_eq!((&limits["memory_bytes"], &limits["cpu_ms"]), (&json!(64 << 20), &json!(10_000)));
     for setting in settings {
         let error = db_error(client.batch_execute(&format!("SET pg_llm.{setting}")));
+        assert_eq!(error.code().code(), "42501", "{setting}");
+    }
+    // Nor by the words with which a client connects, nor by settings of its own role.
+    let role: String = client.query_one("SELECT current_user::text", &[]).unwrap().get(0);
+    let mut config = database.config();
+    config.user(&role).options("-c pg_llm.allowed_hosts=* -c pg_llm.allow_private_networks=on");
+    let mut client = config.connect(NoTls).unwrap();
+    assert_eq!(add(&mut client, &upstream.url()), Err("42501".to_owned()));
+    let mut client = database.connect_as(&role);
+    for setting in ["allowed_hosts = '*'", "allow_private_networks = on"] {
+        let error = db_error(client.batch_execute(&format!("ALTER ROLE {role} SET pg_llm.{setting}")));
         assert_eq!(error.code().code(), "42501", "{setting}");
     }
     assert_eq!(upstream.connections_total(), 0);
