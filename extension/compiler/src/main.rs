@@ -45,7 +45,8 @@ fn serve() -> Result<(), String> {
 
 fn precompile(input: &str, code: &str, report: &str) -> Result<(), String> {
     let wasm = std::fs::read(input).map_err(|e| format!("{input}: {e}"))?;
-    let (description, artefact) = pg_llm_sandbox::compile(&wasm).map_err(|e| format!("{input}: {e}{}", e.hint.as_deref().map(|h| format!(" {h}")).unwrap_or_default()))?;
+    let (description, artefact) = pg_llm_sandbox::compile(&wasm)
+        .map_err(|e| format!("{input}: {e}{}", e.hint.as_deref().map(|h| format!(" {h}")).unwrap_or_default()))?;
     let description = serde_json::to_vec(&description).map_err(|e| e.to_string())?;
     write_if_changed(code, &artefact)?;
     write_if_changed(report, &description)

@@ -231,6 +231,7 @@ impl Call {
 }
 
 /// Asked at every tick of the epoch while guest code runs.
+#[allow(clippy::needless_pass_by_value, reason = "wasmtime's signature")]
 fn on_tick(store: StoreContextMut<'_, CallState>) -> wasmtime::Result<UpdateDeadline> {
     let state = store.data();
     if state.patience.interrupt.stopped() {

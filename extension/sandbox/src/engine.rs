@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Config, Engine, Strategy};
+use wasmtime::{Config, Engine};
 
 use crate::code_memory::Protect;
 use crate::limits::WASM_STACK_BYTES;
@@ -57,13 +57,9 @@ impl Runtime {
     #[cfg(feature = "compile")]
     pub(crate) fn for_compiling() -> wasmtime::Result<Self> {
         let mut config = config();
-        config.strategy(Strategy::Cranelift).target(&format!("{}-unknown-linux-gnu", env!("PG_LLM_TARGET_ARCH")))?;
+        config.target(&format!("{}-unknown-linux-gnu", env!("PG_LLM_TARGET_ARCH")))?;
         let engine = Engine::new(&config)?;
         let ticker = Arc::new(Ticker::new(engine.weak()));
         Ok(Self { engine, ticker })
     }
 }
-
-#[cfg(not(feature = "compile"))]
-#[allow(dead_code)]
-const _: Option<Strategy> = None;

@@ -10,6 +10,8 @@ mod code_cache;
 mod code_memory;
 #[cfg(feature = "compile")]
 mod compile;
+#[cfg(feature = "compile")]
+mod described;
 pub mod egress;
 mod engine;
 pub mod interrupt;

@@ -50,6 +50,7 @@ impl Provider {
     }
 
     /// A stream of events. Whatever fails before the first event fails here.
+    #[allow(clippy::result_large_err, reason = "once a call, and never in a loop")]
     pub fn stream(&self, grant: Grant, request: &ChatRequest) -> Result<ChatStream, Outcome<()>> {
         let mut call = Call::new(&self.0.runtime, &self.0.agents, grant);
         let mut made = None;
@@ -87,6 +88,7 @@ pub struct ChatStream {
 
 impl ChatStream {
     /// The next event; none after the last. Nothing comes after an error.
+    #[allow(clippy::should_implement_trait, reason = "an iterator would have to be fused by its user; this one ends by Result<Option>")]
     pub fn next(&mut self) -> Result<Option<Event>, CallError> {
         if self.over {
             return Ok(None);

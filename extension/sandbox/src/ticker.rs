@@ -47,18 +47,14 @@ impl Ticker {
             let (shared, engine) = (Arc::clone(&self.shared), self.engine.clone());
             spawn_quiet("pg_llm ticker", 64 * 1024, move || tick(&shared, &engine)).ok().map(|h| h.thread().clone())
         });
-        match thread {
-            Some(thread) => {
-                if self.shared.asleep.swap(false, Ordering::SeqCst) {
-                    thread.unpark();
-                }
-                true
-            }
-            None => {
-                self.stop();
-                false
-            }
+        let Some(thread) = thread else {
+            self.stop();
+            return false;
+        };
+        if self.shared.asleep.swap(false, Ordering::SeqCst) {
+            thread.unpark();
         }
+        true
     }
 
     fn stop(&self) {

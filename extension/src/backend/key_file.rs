@@ -117,9 +117,8 @@ fn default_path() -> PathBuf {
 }
 
 fn read(path: &Path) -> Result<Option<MasterKey>, SqlError> {
-    let wrong = |what: &str, hint: &str| {
-        SqlError::new(State::SetUp, format!("pg_llm: the key file \"{}\" {what}", path.display())).hint(hint)
-    };
+    let wrong =
+        |what: &str, hint: &str| SqlError::new(State::SetUp, format!("pg_llm: the key file \"{}\" {what}", path.display())).hint(hint);
     // O_NONBLOCK: a FIFO would block before its kind can be looked at.
     let mut file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,

@@ -40,26 +40,19 @@ fn classify_v4(ip: Ipv4Addr) -> AddressClass {
 
 fn classify_v6(ip: Ipv6Addr) -> AddressClass {
     use AddressClass::{NotPublic, Public};
-    let s = ip.segments();
-    let tail = |hi: u16, lo: u16| {
-        let [a, b] = hi.to_be_bytes();
-        let [c, d] = lo.to_be_bytes();
-        Ipv4Addr::new(a, b, c, d)
-    };
-    match s {
+    let inner = |hi: u16, lo: u16| classify_v4(Ipv4Addr::from((u32::from(hi) << 16) | u32::from(lo)));
+    match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => NotPublic("unspecified"),
         [0, 0, 0, 0, 0, 0, 0, 1] => NotPublic("loopback"),
-        // IPv4-compatible, -mapped, -translated and NAT64.
-        [0, 0, 0, 0, 0, 0 | 0xffff, hi, lo] | [0, 0, 0, 0, 0xffff, 0, hi, lo] | [0x64, 0xff9b, 0, 0, 0, 0, hi, lo] => {
-            classify_v4(tail(hi, lo))
-        }
+        // IPv4-compatible, -mapped, -translated, NAT64 and 6to4.
+        [0, 0, 0, 0, 0, 0 | 0xffff, hi, lo]
+        | [0, 0, 0, 0, 0xffff, 0, hi, lo]
+        | [0x64, 0xff9b, 0, 0, 0, 0, hi, lo]
+        | [0x2002, hi, lo, ..] => inner(hi, lo),
         [0x64, 0xff9b, 1, ..] => NotPublic("local-use translation"),
         [0x100, ..] => NotPublic("discard-only"),
-        [0x2002, hi, lo, ..] => classify_v4(tail(hi, lo)),
         [0x2001, 0, ..] => NotPublic("Teredo"),
-        [0x2001, 0xdb8, ..] | [0x2001, 2, ..] | [0x2001, 0x10..=0x2f, ..] | [0x3fff, 0..=0xfff, ..] => {
-            NotPublic("reserved for documentation or protocols")
-        }
+        [0x2001, 0xdb8 | 2 | 0x10..=0x2f, ..] | [0x3fff, 0..=0xfff, ..] => NotPublic("reserved for documentation or protocols"),
         [a, ..] if a & 0xfe00 == 0xfc00 => NotPublic("a private network"),
         [a, ..] if a & 0xffc0 == 0xfe80 => NotPublic("link-local"),
         [a, ..] if a & 0xffc0 == 0xfec0 => NotPublic("site-local"),
