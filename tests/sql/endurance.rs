@@ -43,7 +43,12 @@ fn open_files(backend: Backend) -> Vec<String> {
 
 /// Runs `work` to warm up and then four times more, and looks whether anything has grown.
 #[track_caller]
-fn stays_flat(client: &mut Client, mut work: impl FnMut(&mut Client)) {
+fn stays_flat(client: &mut Client, work: impl FnMut(&mut Client)) {
+    stays_flat_but_for(0, client, work);
+}
+
+/// The same where so many connections may be kept or not: a call that its deadline ends closes its own, so that a busy machine keeps others than an idle one.
+fn stays_flat_but_for(kept: usize, client: &mut Client, mut work: impl FnMut(&mut Client)) {
     let backend = Backend::of(client);
     work(client);
     let (memory, files, threads) = (backend.rss_anon_kb(), open_files(backend), backend.threads().len());
@@ -52,7 +57,8 @@ fn stays_flat(client: &mut Client, mut work: impl FnMut(&mut Client)) {
     }
     let (grown, opened, started) = (backend.rss_anon_kb(), open_files(backend), backend.threads().len());
     assert!(grown < memory + GROWTH_KB, "memory: {memory} kB, then {grown} kB");
-    assert_eq!((opened.len(), started), (files.len(), threads), "descriptors and threads: {files:?}, then {opened:?}");
+    assert!(opened.len() <= files.len() + kept, "descriptors: {files:?}, then {opened:?}");
+    assert_eq!(started, threads, "threads");
     assert_eq!(Backend::of(client), backend);
 }
 
@@ -116,7 +122,7 @@ fn calls_that_fail_leave_memory_descriptors_and_connections_as_they_were() {
          END LOOP; END LOOP; END $$",
         upstreams.len()
     );
-    stays_flat(&mut client, |client| client.batch_execute(&work).unwrap());
+    stays_flat_but_for(upstreams.len(), &mut client, |client| client.batch_execute(&work).unwrap());
     let open: Vec<usize> = upstreams.iter().map(Upstream::open_connections).collect();
     assert!(eventually(DEADLINE, || upstreams.iter().all(|upstream| upstream.open_connections() <= 1)), "{open:?}");
 }
