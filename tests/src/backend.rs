@@ -69,11 +69,15 @@ impl Backend {
     }
 }
 
-/// None when it has ended, or is about to: the kernel then shows no signal as blocked.
+/// None when it has ended, or is about to: the kernel then shows no signal as blocked, nor as caught, which every thread of a server's has some of. (That may
+/// come after a state that is still of the living, in the same file.)
 fn thread(task: &std::path::Path) -> Option<Thread> {
-    let status = fs::read_to_string(task.join("status"))
-        .ok()
-        .filter(|status| !field(status, "State:").is_some_and(|state| state.starts_with(['X', 'Z'])))?;
+    let status = fs::read_to_string(task.join("status")).ok()?;
+    let ends = field(&status, "State:").is_some_and(|state| state.starts_with(['X', 'Z']));
+    let caught = u64::from_str_radix(field(&status, "SigCgt:")?, 16).ok()?;
+    if ends || caught == 0 {
+        return None;
+    }
     Some(Thread {
         id: task.file_name()?.to_str()?.parse().ok()?,
         name: field(&status, "Name:")?.to_owned(),
