@@ -38,7 +38,7 @@ impl Ticker {
 
     /// Guest code runs until the guard is dropped. None when the clock could not be started: then nothing would ever stop the guest.
     pub(crate) fn watch(&self) -> Option<Watched<'_>> {
-        self.start().then_some(Watched(self))
+        self.start().then(|| Watched(self))
     }
 
     fn start(&self) -> bool {

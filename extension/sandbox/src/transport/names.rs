@@ -50,7 +50,8 @@ struct Slot;
 impl Slot {
     fn take() -> Option<Self> {
         let taken = LOOKUPS.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < MOST_LOOKUPS).then_some(n + 1));
-        taken.is_ok().then_some(Self)
+        // Not then_some: it would make a slot to drop, and so give back what was not taken.
+        taken.is_ok().then(|| Self)
     }
 }
 
