@@ -67,11 +67,10 @@ pub(super) fn is_framing(name: &HeaderName) -> bool {
 
 impl Host for CallState {
     fn send(&mut self, request: Request) -> wasmtime::Result<Result<Resource<Response>, Error>> {
-        // Its words come from the network too: no secret leaves through an error.
-        let redactor = Redactor::new(&self.keys);
         match self.send_request(request) {
             Ok(response) => Ok(Ok(self.table.push(response)?)),
-            Err(e) => Ok(Err(redact_error(&redactor, e))),
+            // Its words come from the network too: no secret leaves through an error.
+            Err(e) => Ok(Err(redact_error(&Redactor::new(&self.keys), e))),
         }
     }
 }
