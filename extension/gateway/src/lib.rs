@@ -4,6 +4,7 @@
 //! [`ChatOptions`] over the defaults of a [`ModelSpec`] make a request; [`chat`] sends it along a [`Route`] and tries again where that is right
 //! ([`retry`]); the answer becomes a [`ChatOutcome`], or a [`CallError`] with words for its caller.
 
+mod attempts;
 mod chat;
 mod confidence;
 mod error;

@@ -1,0 +1,101 @@
+//! One call of a model: its deadline, and how often the provider is called within it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pg_llm_sandbox::interrupt::{Interrupt, Wake};
+use pg_llm_sandbox::{CallError as SandboxCallError, Grant, LogLine};
+use uuid::Uuid;
+
+use crate::error::CallError;
+use crate::options::ChatOptions;
+use crate::retry::{DEFAULT_ATTEMPTS, wait_before_retry};
+use crate::route::Route;
+
+/// The attempts of one call. What a call asks for may take several requests; they share its deadline.
+pub(crate) struct Attempts {
+    /// The model's name in SQL.
+    instance: String,
+    started: Instant,
+    timeout: Duration,
+    /// Of one request at most.
+    most: u32,
+    made: u32,
+    log: Vec<LogLine>,
+}
+
+impl Attempts {
+    /// The call begins here. `options` are over the model's defaults already.
+    pub(crate) fn begin(route: &Route, options: &ChatOptions) -> Self {
+        Self {
+            instance: route.instance.clone(),
+            started: Instant::now(),
+            timeout: options.timeout.unwrap_or(route.timeout).min(route.timeout_ceiling),
+            most: options.max_attempts.unwrap_or(DEFAULT_ATTEMPTS),
+            made: 0,
+            log: Vec::new(),
+        }
+    }
+
+    /// Makes one request with `once`, which also hands over what the guest logged, and makes it again as long as [`crate::retry`] says so.
+    ///
+    /// # Errors
+    /// When the provider fails for good, the guest misbehaves, time is over, or the interrupt ends the call. Then nothing is to be tried any more.
+    pub(crate) fn run<T>(
+        &mut self,
+        route: &Route,
+        interrupt: &Arc<dyn Interrupt>,
+        mut once: impl FnMut(Grant) -> (Result<T, SandboxCallError>, Vec<LogLine>),
+    ) -> Result<T, CallError> {
+        let deadline = self.started + self.timeout;
+        for attempt in 1.. {
+            self.made += 1;
+            let (result, log) = once(route.grant(deadline, interrupt));
+            self.log.extend(log);
+            let error = match result {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let wait = match &error {
+                SandboxCallError::Failed(failure) if attempt < self.most => {
+                    wait_before_retry(failure, attempt, jitter(), deadline.saturating_duration_since(Instant::now()))
+                }
+                _ => None,
+            };
+            let Some(wait) = wait else { return Err(self.failure(&error)) };
+            if interrupt.wait(None, Instant::now() + wait) == Wake::Stopped {
+                break;
+            }
+        }
+        Err(self.failure(&SandboxCallError::Stopped))
+    }
+
+    /// The call's error. It takes the log.
+    pub(crate) fn failure(&mut self, error: &SandboxCallError) -> CallError {
+        let mut failure = CallError::new(&self.instance, self.timeout.as_millis(), error);
+        failure.attempts = self.made;
+        failure.log = std::mem::take(&mut self.log);
+        failure
+    }
+
+    /// How often the provider was called.
+    pub(crate) fn made(&self) -> u32 {
+        self.made
+    }
+
+    /// Since the call began, waits between attempts included.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// What the guest logged in all attempts.
+    pub(crate) fn into_log(self) -> Vec<LogLine> {
+        self.log
+    }
+}
+
+/// Evenly in 0..1.
+fn jitter() -> f64 {
+    let random = Uuid::new_v4().into_bytes();
+    f64::from(u16::from_be_bytes([random[14], random[15]])) / 65536.0
+}
