@@ -69,32 +69,46 @@ impl<P: Provider, T: Transport> Adapter for Http<P, T> {
     }
 
     fn complete(request: &ChatRequest) -> Result<Answer, Failure> {
-        let (head, mut body) = open::<P, T>(request, Mode::Whole)?;
-        let mut bytes = Vec::new();
-        loop {
-            let chunk = body.read(READ).map_err(|error| of(&head, error.into()))?;
-            if chunk.is_empty() {
-                break;
-            }
-            if bytes.len() + chunk.len() > MAX_BODY {
-                return Err(of(&head, Failure::new(FailureKind::TooLarge, format!("the response is longer than {MAX_BODY} bytes"))));
-            }
-            bytes.extend(chunk);
-        }
-        let response = HttpResponse { head, body: bytes };
-        P::decode(request, &response).map_err(|failure| of(&response.head, failure))
+        let http = P::encode(request, Mode::Whole)?;
+        whole::<T, _>(&http, |response| P::decode(request, response), |response, failure| P::refine(request, response, failure))
     }
 
     fn stream(request: &ChatRequest) -> Result<Self::Stream, Failure> {
-        let (head, body) = open::<P, T>(request, Mode::Stream)?;
+        let http = P::encode(request, Mode::Stream)?;
+        let (head, body) = open::<T>(&http, |response, failure| P::refine(request, response, failure))?;
         let decoder = P::decoder(request, &head).map_err(|failure| of(&head, failure))?;
         Ok(Running { decoder, head, body: Some(body), queue: VecDeque::new(), failure: None, finished: false })
     }
 }
 
+/// Sends a request, reads the response to its end, and has it decoded.
+pub(crate) fn whole<T: Transport, R>(
+    request: &HttpRequest,
+    decode: impl FnOnce(&HttpResponse) -> Result<R, Failure>,
+    refine: impl FnOnce(&HttpResponse, &mut Failure),
+) -> Result<R, Failure> {
+    let (head, body) = open::<T>(request, refine)?;
+    let response = read_whole(head, body)?;
+    decode(&response).map_err(|failure| of(&response.head, failure))
+}
+
+fn read_whole<B: Body>(head: ResponseHead, mut body: B) -> Result<HttpResponse, Failure> {
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = body.read(READ).map_err(|error| of(&head, error.into()))?;
+        if chunk.is_empty() {
+            return Ok(HttpResponse { head, body: bytes });
+        }
+        if bytes.len() + chunk.len() > MAX_BODY {
+            return Err(of(&head, Failure::new(FailureKind::TooLarge, format!("the response is longer than {MAX_BODY} bytes"))));
+        }
+        bytes.extend(chunk);
+    }
+}
+
 /// Sends the request; a response that is no success is a failure.
-fn open<P: Provider, T: Transport>(request: &ChatRequest, mode: Mode) -> Result<(ResponseHead, T::Body), Failure> {
-    let (head, mut body) = T::send(&P::encode(request, mode)?)?;
+fn open<T: Transport>(request: &HttpRequest, refine: impl FnOnce(&HttpResponse, &mut Failure)) -> Result<(ResponseHead, T::Body), Failure> {
+    let (head, mut body) = T::send(request)?;
     if head.is_success() {
         return Ok((head, body));
     }
@@ -110,7 +124,7 @@ fn open<P: Provider, T: Transport>(request: &ChatRequest, mode: Mode) -> Result<
     bytes.truncate(MAX_ERROR_BODY);
     let response = HttpResponse { head, body: bytes };
     let mut failure = Failure::of_response(&response);
-    P::refine(request, &response, &mut failure);
+    refine(&response, &mut failure);
     Err(failure)
 }
 

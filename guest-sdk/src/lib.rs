@@ -56,6 +56,7 @@
 pub mod adapter;
 pub mod bindings;
 mod component;
+pub mod embeddings;
 pub mod exchange;
 pub mod failure;
 pub mod filter;
@@ -63,9 +64,11 @@ pub mod http;
 pub mod json;
 pub mod log;
 pub mod media;
+pub mod models;
 pub mod ndjson;
 pub mod provider;
 mod records;
+pub mod rerank;
 pub mod retry;
 pub mod settings;
 pub mod sse;
@@ -78,9 +81,12 @@ pub use serde_json;
 pub use adapter::{Adapter, EventStream};
 pub use bindings::provider::exports::pg_llm::guest::describe::{Capabilities, Description, KeySpec, Profile};
 pub use bindings::provider::pg_llm::guest::{keys, types};
+pub use embeddings::{EmbedAnswer, EmbedRequest, Embeddings, Purpose};
 pub use filter::Filter;
 pub use http::{Headers, HttpRequest, HttpResponse, Method, ResponseHead};
+pub use models::{ModelInfo, Models};
 pub use provider::{Mode, Progress, Provider, StreamDecoder};
+pub use rerank::{Ranked, Rerank, RerankAnswer, RerankRequest};
 pub use types::{
     Answer, ChatRequest, Event, Failure, FailureKind, FinishReason, JsonSchemaFormat, Media, MediaSource, Message, Part, Reasoning,
     ResponseFormat, Role, Sampling, Started, Thinking, TokenLogprob, Tool, ToolCall, ToolCallDelta, ToolChoice, ToolResult, TopLogprob,
@@ -94,11 +100,14 @@ pub use component::{FilterComponent, ProviderComponent};
 /// Everything that a provider usually names.
 pub mod prelude {
     pub use crate::adapter::{Adapter, EventStream};
+    pub use crate::embeddings::{EmbedAnswer, EmbedRequest, Embeddings, Purpose};
     pub use crate::filter::Filter;
     pub use crate::http::{Headers, HttpRequest, HttpResponse, Method, ResponseHead};
     pub use crate::json::ValueExt;
+    pub use crate::models::{ModelInfo, Models};
     pub use crate::ndjson::NdjsonDecoder;
     pub use crate::provider::{Mode, Progress, Provider, StreamDecoder};
+    pub use crate::rerank::{Ranked, Rerank, RerankAnswer, RerankRequest};
     pub use crate::settings::Settings;
     pub use crate::sse::{SseDecoder, SseFrame};
     pub use crate::types::*;

@@ -59,10 +59,11 @@ pub trait StreamDecoder: 'static {
     fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), Failure>;
 }
 
-/// Exports a [`Provider`] from this module as the component's provider. Once a module; nothing natively.
+/// Exports a [`Provider`] from this module as the component's provider, with the optional capabilities that are named: `provider!(Type)`,
+/// `provider!(Type, embeddings, models)`. Once a module; nothing natively.
 #[macro_export]
 macro_rules! provider {
-    ($provider:ty) => {
+    ($provider:ty $(, $capability:ident)* $(,)?) => {
         const _: () = {
             #[cfg(target_arch = "wasm32")]
             type Exported = $crate::ProviderComponent<$crate::exchange::Http<$provider>>;
@@ -71,6 +72,31 @@ macro_rules! provider {
             // Natively the same bounds are checked, so that a test build says what a guest build would.
             const fn is_provider<P: $crate::Provider>() {}
             is_provider::<$provider>();
+            $($crate::export_capability!($capability, $provider);)*
         };
+    };
+}
+
+/// One optional capability, for [`provider!`](crate::provider!).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_capability {
+    (embeddings, $provider:ty) => {
+        #[cfg(target_arch = "wasm32")]
+    $crate::bindings::embeddings_provider::export_embeddings_provider!(Exported with_types_in $crate::bindings::embeddings_provider);
+        const fn has_embeddings<P: $crate::Embeddings>() {}
+        has_embeddings::<$provider>();
+    };
+    (rerank, $provider:ty) => {
+        #[cfg(target_arch = "wasm32")]
+    $crate::bindings::rerank_provider::export_rerank_provider!(Exported with_types_in $crate::bindings::rerank_provider);
+        const fn has_rerank<P: $crate::Rerank>() {}
+        has_rerank::<$provider>();
+    };
+    (models, $provider:ty) => {
+        #[cfg(target_arch = "wasm32")]
+    $crate::bindings::models_provider::export_models_provider!(Exported with_types_in $crate::bindings::models_provider);
+        const fn has_models<P: $crate::Models>() {}
+        has_models::<$provider>();
     };
 }

@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use crate::adapter::{Adapter, EventStream};
+use crate::embeddings::{self, EmbedAnswer, EmbedRequest, Embeddings};
 use crate::exchange::{Body, Http, Transport};
 use crate::http::{HttpError, HttpRequest, HttpResponse, ResponseHead};
+use crate::models::{self, ModelInfo, Models};
 use crate::provider::Provider;
+use crate::rerank::{self, Rerank, RerankAnswer, RerankRequest};
 use crate::types::{Answer, ChatRequest, Event, Failure, Part, Thinking, ToolCall, ToolCallDelta};
 
 /// A [`Transport`] that answers what the test told it to, one response a request, in order. The script belongs to the test's thread.
@@ -29,6 +32,11 @@ impl Script {
         // An empty piece would be the end.
         let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
         STATE.with_borrow_mut(|state| state.responses.push_back((head, pieces, end)));
+    }
+
+    /// Forgets responses that nobody asked for, and what was sent.
+    pub fn reset() {
+        STATE.with_borrow_mut(|state| *state = State::default());
     }
 
     /// What was sent since this was last asked.
@@ -108,6 +116,32 @@ pub fn decode_whole<P: Provider>(request: &ChatRequest, response: HttpResponse) 
     let answer = Http::<P, Script>::complete(request);
     Script::sent();
     answer
+}
+
+/// Decodes a response to a request for embeddings, as the sandbox would.
+pub fn decode_embed<P: Embeddings>(request: &EmbedRequest, response: HttpResponse) -> Result<EmbedAnswer, Failure> {
+    Script::respond(response.head, vec![response.body], None);
+    let answer = embeddings::embed::<P, Script>(request);
+    Script::sent();
+    answer
+}
+
+/// Decodes a response to a request to rerank, as the sandbox would.
+pub fn decode_rerank<P: Rerank>(request: &RerankRequest, response: HttpResponse) -> Result<RerankAnswer, Failure> {
+    Script::respond(response.head, vec![response.body], None);
+    let answer = rerank::rerank::<P, Script>(request);
+    Script::sent();
+    answer
+}
+
+/// Decodes the pages of a list of models, as the sandbox would.
+pub fn decode_list<P: Models>(settings: &str, pages: Vec<HttpResponse>) -> Result<Vec<ModelInfo>, Failure> {
+    for page in pages {
+        Script::respond(page.head, vec![page.body], None);
+    }
+    let models = models::list::<P, Script>(settings);
+    Script::reset();
+    models
 }
 
 /// `bytes` in pieces of `size`.

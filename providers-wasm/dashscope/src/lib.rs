@@ -1,0 +1,1 @@
+//! Alibaba Cloud DashScope, in its native format.

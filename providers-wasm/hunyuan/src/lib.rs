@@ -1,0 +1,1 @@
+//! Tencent Hunyuan, in its native format.

@@ -1,0 +1,1 @@
+//! Ollama, in its native format.
