@@ -221,6 +221,9 @@ pub(super) fn is_visible(value: &str) -> bool {
     value.bytes().all(|b| b == b'\t' || b == b' ' || b.is_ascii_graphic())
 }
 
+/// Media types whose pieces are wanted as they come.
+const STREAMED: [&[u8]; 3] = [b"text/event-stream", b"application/x-ndjson", b"application/vnd.amazon.eventstream"];
+
 fn guest_headers(from: &[Header], to: &mut http::HeaderMap) -> Result<(), Error> {
     for Header { name, value } in from {
         let bad = |what: &str| Error::Refused(format!("header \"{}\" {what}", shown(name)));
@@ -235,7 +238,7 @@ fn guest_headers(from: &[Header], to: &mut http::HeaderMap) -> Result<(), Error>
         to.append(name, value);
     }
     // A compressed event stream arrives in blocks, not in events.
-    if to.get(ACCEPT).is_some_and(|a| a.as_bytes().starts_with(b"text/event-stream") || a.as_bytes().starts_with(b"application/x-ndjson")) {
+    if to.get(ACCEPT).is_some_and(|a| STREAMED.iter().any(|media_type| a.as_bytes().starts_with(media_type))) {
         to.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     Ok(())
