@@ -27,14 +27,24 @@ pub(crate) struct Attempts {
 impl Attempts {
     /// The call begins here. `options` are over the model's defaults already.
     pub(crate) fn begin(route: &Route, options: &ChatOptions) -> Self {
+        Self::within(route, options.timeout, options.max_attempts)
+    }
+
+    /// The same for calls that are no chats.
+    pub(crate) fn within(route: &Route, timeout: Option<Duration>, max_attempts: Option<u32>) -> Self {
         Self {
             instance: route.instance.clone(),
             started: Instant::now(),
-            timeout: options.timeout.unwrap_or(route.timeout).min(route.timeout_ceiling),
-            most: options.max_attempts.unwrap_or(DEFAULT_ATTEMPTS),
+            timeout: timeout.unwrap_or(route.timeout).min(route.timeout_ceiling),
+            most: max_attempts.unwrap_or(DEFAULT_ATTEMPTS),
             made: 0,
             log: Vec::new(),
         }
+    }
+
+    /// What a request of this call is granted.
+    pub(crate) fn grant(&self, route: &Route, interrupt: &Arc<dyn Interrupt>) -> Grant {
+        route.grant(self.started + self.timeout, interrupt)
     }
 
     /// Makes one request with `once`, which also hands over what the guest logged, and makes it again as long as [`crate::retry`] says so.

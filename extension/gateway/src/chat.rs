@@ -40,7 +40,7 @@ pub(crate) fn request(route: &Route, prompt: &str, options: &ChatOptions) -> Cha
     messages.push(Message { role: Role::User, parts });
     ChatRequest {
         model: route.spec.model_name.clone(),
-        settings: serde_json::Value::Object(route.spec.settings.clone()).to_string(),
+        settings: route.spec.settings_text(),
         messages,
         sampling: options.sampling.to_wire(),
         tools: options.tools.clone().unwrap_or_default(),

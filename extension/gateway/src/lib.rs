@@ -5,20 +5,28 @@
 //! ([`retry`]); the answer becomes a [`ChatOutcome`], or a [`CallError`] with words for its caller.
 
 mod attempts;
+mod call_options;
 mod chat;
 mod confidence;
+mod embeddings;
 mod error;
 mod members;
 mod messages;
+mod model_list;
 mod options;
 mod outcome;
+mod rerank;
 pub mod retry;
 mod route;
 mod spec;
 
+pub use call_options::CallOptions;
 pub use chat::chat;
+pub use embeddings::{EmbedOptions, EmbedOutcome, embed};
 pub use error::{CallError, ConfigError, ConfigErrorKind, ErrorKind};
+pub use model_list::list_models;
 pub use options::{ChatOptions, OnError};
 pub use outcome::ChatOutcome;
+pub use rerank::{RerankOptions, RerankOutcome, rerank};
 pub use route::Route;
 pub use spec::{ModelSpec, ParsedConfig};

@@ -194,7 +194,7 @@ impl SamplingOptions {
     }
 }
 
-const ON_ERROR: &str = "\"error\", \"null\" or \"object\"";
+pub(crate) const ON_ERROR: &str = "\"error\", \"null\" or \"object\"";
 
 impl OnError {
     /// Reads the option's or the setting's word.

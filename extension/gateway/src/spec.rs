@@ -20,6 +20,8 @@ pub struct ModelSpec {
     pub defaults: ChatOptions,
     /// The profile's settings, overlaid with the model's.
     pub settings: Map<String, Value>,
+    /// Dimensions of its embeddings where a call says none.
+    pub embedding_dimensions: Option<u32>,
     /// Limits of its own, below the server's.
     pub limits: ModelLimits,
 }
@@ -47,24 +49,20 @@ pub struct ParsedConfig {
 }
 
 /// `is_local_fallback` is what the older form of `pg_llm_add_model` says; it is kept for the fallback policy to come.
-const OWN: [&str; 4] = ["model_name", "api_endpoint", "limits", "is_local_fallback"];
+const OWN: [&str; 5] = ["model_name", "api_endpoint", "limits", "is_local_fallback", "embedding_dimensions"];
 /// Taken out of the configuration and encrypted.
 const SECRET: [&str; 4] = ["api_key", "keys", "access_key_id", "access_key_secret"];
 /// Keys of the design that no code reads yet.
-const LATER: [&str; 9] = [
-    "filters",
-    "fallback_instance",
-    "confidence_threshold",
-    "max_concurrency",
-    "rate_limit",
-    "budget",
-    "price",
-    "on_filter_error",
-    "embedding_dimensions",
-];
+const LATER: [&str; 8] =
+    ["filters", "fallback_instance", "confidence_threshold", "max_concurrency", "rate_limit", "budget", "price", "on_filter_error"];
 const LIMITS: [&str; 3] = ["memory_mb", "cpu_ms", "response_bytes"];
 
 impl ModelSpec {
+    /// The settings as a guest takes them.
+    pub(crate) fn settings_text(&self) -> String {
+        Value::Object(self.settings.clone()).to_string()
+    }
+
     /// Reads the configuration of a model named `instance`, for a profile of the provider that `description` is of.
     ///
     /// # Errors
@@ -106,6 +104,7 @@ impl ModelSpec {
             endpoint,
             defaults: ChatOptions::read(&m)?,
             settings,
+            embedding_dimensions: crate::embeddings::dimensions(&m, "embedding_dimensions")?,
             limits: limits(&m)?,
         };
         m.get::<bool>("is_local_fallback", "a boolean")?;

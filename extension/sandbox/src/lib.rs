@@ -41,7 +41,10 @@ pub use redact::Redactor;
 
 /// The records of the contract, as the host sees them.
 pub mod types {
+    pub use crate::wit::embeddings::exports::pg_llm::guest::embeddings::{EmbedAnswer, EmbedRequest, Purpose};
+    pub use crate::wit::models::exports::pg_llm::guest::models::ModelInfo;
     pub use crate::wit::pg_llm::guest::types::*;
+    pub use crate::wit::rerank::exports::pg_llm::guest::rerank::{Ranked, RerankAnswer, RerankRequest};
 }
 
 /// What can go wrong before there is a call.

@@ -1,15 +1,22 @@
 //! A loaded provider, and its calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use wasmtime::StoreContextMut;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceAny};
 
 use crate::SandboxError;
-use crate::call::{Call, CallError, CallState, Grant, GuestFault, Outcome};
+use crate::call::{Call, CallError, CallState, Grant, GuestFault, Outcome, Usage};
 use crate::engine::Runtime;
 use crate::transport::Agents;
+use crate::wit::embeddings::EmbeddingsProviderPre;
+use crate::wit::embeddings::exports::pg_llm::guest::embeddings::{EmbedAnswer, EmbedRequest};
 use crate::wit::exports::pg_llm::guest::describe::Description;
-use crate::wit::pg_llm::guest::types::{Answer, ChatRequest, Event, FinishReason, MediaSource, Part};
+use crate::wit::models::ModelsProviderPre;
+use crate::wit::models::exports::pg_llm::guest::models::ModelInfo;
+use crate::wit::pg_llm::guest::types::{Answer, ChatRequest, Event, Failure, FailureKind, FinishReason, MediaSource, Part};
+use crate::wit::rerank::RerankProviderPre;
+use crate::wit::rerank::exports::pg_llm::guest::rerank::{Ranked, RerankAnswer, RerankRequest};
 use crate::wit::{Provider as Instance, ProviderPre};
 
 /// A provider's code, linked and ready. Cheap to clone; every call has an instance of its own.
@@ -20,6 +27,15 @@ struct Loaded {
     runtime: Runtime,
     agents: Arc<Agents>,
     pre: ProviderPre<CallState>,
+    optional: Optional,
+}
+
+/// Exports beside `describe` and `chat`, looked up when first called: none where the component has no such export.
+#[derive(Default)]
+struct Optional {
+    embeddings: OnceLock<Option<EmbeddingsProviderPre<CallState>>>,
+    rerank: OnceLock<Option<RerankProviderPre<CallState>>>,
+    models: OnceLock<Option<ModelsProviderPre<CallState>>>,
 }
 
 impl Provider {
@@ -29,19 +45,79 @@ impl Provider {
             .and_then(|()| linker.instantiate_pre(component))
             .and_then(ProviderPre::new)
             .map_err(|e| SandboxError::Link(format!("{e:#}")))?;
-        Ok(Self(Arc::new(Loaded { runtime: runtime.clone(), agents: Arc::clone(agents), pre })))
+        Ok(Self(Arc::new(Loaded { runtime: runtime.clone(), agents: Arc::clone(agents), pre, optional: Optional::default() })))
     }
 
     /// One whole answer.
     pub fn complete(&self, grant: Grant, request: &ChatRequest) -> Outcome<Answer> {
-        let mut call = Call::new(&self.0.runtime, &self.0.agents, grant);
-        let result = call.enter(|mut store| {
+        self.once(grant, answer_bytes, |mut store| {
             let instance = self.0.pre.instantiate(&mut store)?;
             instance.pg_llm_guest_chat().call_complete(&mut store, request)
-        });
+        })
+    }
+
+    /// Vectors for texts.
+    pub fn embed(&self, grant: Grant, request: &EmbedRequest) -> Outcome<EmbedAnswer> {
+        let pre = self.0.optional.embeddings.get_or_init(|| EmbeddingsProviderPre::new(self.0.pre.instance_pre().clone()).ok());
+        let Some(pre) = pre else { return unsupported("embeddings") };
+        let bytes = |answer: &EmbedAnswer| (answer.vectors.iter().map(Vec::len).sum::<usize>() * size_of::<f32>()) as u64;
+        self.once(grant, bytes, |mut store| {
+            let instance = pre.instantiate(&mut store)?;
+            instance.pg_llm_guest_embeddings().call_embed(&mut store, request)
+        })
+    }
+
+    /// How many inputs a request like this may carry, at least 1.
+    pub fn max_embed_inputs(&self, grant: Grant, like: &EmbedRequest) -> Outcome<u32> {
+        let pre = self.0.optional.embeddings.get_or_init(|| EmbeddingsProviderPre::new(self.0.pre.instance_pre().clone()).ok());
+        let Some(pre) = pre else { return unsupported("embeddings") };
+        self.once(
+            grant,
+            |_| 0,
+            |mut store| {
+                let instance = pre.instantiate(&mut store)?;
+                Ok(Ok(instance.pg_llm_guest_embeddings().call_max_inputs(&mut store, &like.model, &like.settings)?.max(1)))
+            },
+        )
+    }
+
+    /// Documents in the order of their relevance.
+    pub fn rerank(&self, grant: Grant, request: &RerankRequest) -> Outcome<RerankAnswer> {
+        let pre = self.0.optional.rerank.get_or_init(|| RerankProviderPre::new(self.0.pre.instance_pre().clone()).ok());
+        let Some(pre) = pre else { return unsupported("reranking") };
+        let bytes = |answer: &RerankAnswer| (answer.results.len() * size_of::<Ranked>()) as u64;
+        self.once(grant, bytes, |mut store| {
+            let instance = pre.instantiate(&mut store)?;
+            instance.pg_llm_guest_rerank().call_rerank(&mut store, request)
+        })
+    }
+
+    /// The models that the endpoint offers.
+    pub fn list_models(&self, grant: Grant, settings: &str) -> Outcome<Vec<ModelInfo>> {
+        let pre = self.0.optional.models.get_or_init(|| ModelsProviderPre::new(self.0.pre.instance_pre().clone()).ok());
+        let Some(pre) = pre else { return unsupported("a list of models") };
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let bytes = |models: &Vec<ModelInfo>| {
+            models.iter().map(|model| model.id.len() + text(&model.display_name) + text(&model.raw)).sum::<usize>() as u64
+        };
+        self.once(grant, bytes, |mut store| {
+            let instance = pre.instantiate(&mut store)?;
+            instance.pg_llm_guest_models().call_list(&mut store, &settings.to_owned())
+        })
+    }
+
+    /// One call with an instance of its own, whose result may have no more bytes than a response.
+    fn once<T>(
+        &self,
+        grant: Grant,
+        bytes: impl FnOnce(&T) -> u64,
+        run: impl FnOnce(StoreContextMut<'_, CallState>) -> wasmtime::Result<Result<T, Failure>>,
+    ) -> Outcome<T> {
+        let mut call = Call::new(&self.0.runtime, &self.0.agents, grant);
+        let result = call.enter(run);
         let most = call.store.data().limits.response_bytes;
         let result = settle(&call, result).and_then(|answer| {
-            if answer_bytes(&answer) <= most {
+            if bytes(&answer) <= most {
                 return Ok(answer);
             }
             Err(CallError::Guest(GuestFault::Contract(format!("its answer is larger than {most} bytes"))))
@@ -128,8 +204,23 @@ fn answer_bytes(answer: &Answer) -> u64 {
     sum as u64
 }
 
+/// The component has no such export.
+fn unsupported<T>(what: &str) -> Outcome<T> {
+    let failure = Failure {
+        kind: FailureKind::Unsupported,
+        status: None,
+        code: None,
+        message: format!("its provider has no {what}"),
+        retry_after_ms: None,
+        retryable: None,
+        request_id: None,
+        raw: None,
+    };
+    Outcome { result: Err(CallError::Failed(failure)), log: Vec::new(), log_dropped: 0, usage: Usage::default() }
+}
+
 /// The guest's result, unless the host ended the call: then that is the result.
-fn settle<T>(call: &Call, result: Result<Result<T, crate::wit::pg_llm::guest::types::Failure>, CallError>) -> Result<T, CallError> {
+fn settle<T>(call: &Call, result: Result<Result<T, Failure>, CallError>) -> Result<T, CallError> {
     match result? {
         Ok(answer) => call.host_cause().map_or(Ok(answer), Err),
         Err(failure) => Err(call.host_cause().unwrap_or(CallError::Failed(failure))),

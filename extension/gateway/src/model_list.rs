@@ -1,0 +1,25 @@
+//! The models that an endpoint offers.
+
+use std::sync::Arc;
+
+use pg_llm_sandbox::LogLine;
+use pg_llm_sandbox::interrupt::Interrupt;
+use pg_llm_sandbox::types::ModelInfo;
+
+use crate::attempts::Attempts;
+use crate::error::CallError;
+use crate::route::Route;
+
+/// Asks the provider which models there are, with the model's endpoint and key.
+///
+/// # Errors
+/// As [`crate::chat`].
+pub fn list_models(route: &Route, interrupt: &Arc<dyn Interrupt>) -> Result<(Vec<ModelInfo>, Vec<LogLine>), CallError> {
+    let mut attempts = Attempts::within(route, route.spec.defaults.timeout, route.spec.defaults.max_attempts);
+    let settings = route.spec.settings_text();
+    let models = attempts.run(route, interrupt, |grant| {
+        let outcome = route.provider.list_models(grant, &settings);
+        (outcome.result, outcome.log)
+    })?;
+    Ok((models, attempts.into_log()))
+}
