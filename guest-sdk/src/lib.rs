@@ -57,6 +57,7 @@ pub mod adapter;
 pub mod bindings;
 mod component;
 pub mod embeddings;
+pub mod event_stream;
 pub mod exchange;
 pub mod failure;
 pub mod filter;
@@ -101,6 +102,7 @@ pub use component::{FilterComponent, ProviderComponent};
 pub mod prelude {
     pub use crate::adapter::{Adapter, EventStream};
     pub use crate::embeddings::{EmbedAnswer, EmbedRequest, Embeddings, Purpose};
+    pub use crate::event_stream::{EventStreamDecoder, EventStreamMessage};
     pub use crate::filter::Filter;
     pub use crate::http::{Headers, HttpRequest, HttpResponse, Method, ResponseHead};
     pub use crate::json::ValueExt;
