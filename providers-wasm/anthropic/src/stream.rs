@@ -1,0 +1,272 @@
+//! A streamed answer.
+
+use pg_llm_guest::json::set;
+use pg_llm_guest::prelude::*;
+use pg_llm_guest::sse::MAX_FRAME;
+
+use crate::decode::{self, finish_reason, usage};
+use crate::errors;
+use crate::settings::Wire;
+
+/// More tool calls than any answer has.
+const MAX_CALLS: usize = 1024;
+
+/// Counts that `message_delta` says anew.
+const COUNTS: [&str; 6] =
+    ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens", "output_tokens_details", "server_tool_use"];
+
+/// A decoder for a stream.
+pub fn decoder(request: &ChatRequest) -> Result<MessageStream, Failure> {
+    let schema_tool = Wire::of(request)?.schema_tool(request)?.map(|format| format.name.clone());
+    Ok(MessageStream { schema_tool, ..MessageStream::default() })
+}
+
+/// Decodes events. What it keeps is bounded by [`MAX_FRAME`] (a few times) and a word for each tool call.
+#[derive(Debug, Default)]
+pub struct MessageStream {
+    frames: SseDecoder,
+    /// The bytes so far, until a first event: what they are when none comes.
+    unframed: Vec<u8>,
+    framed: bool,
+    started: bool,
+    finished: bool,
+    /// The tool that stands for the schema of the answer.
+    schema_tool: Option<String>,
+    calls: Vec<Call>,
+    /// How many of the calls are the caller's.
+    numbered: u32,
+    usage: Map<String, Value>,
+}
+
+/// A block that is a call of a tool.
+#[derive(Debug)]
+struct Call {
+    wire_index: u64,
+    /// Its place among the calls; none when its input is the answer's text.
+    number: Option<u32>,
+    /// Whether anything of its input has come.
+    spoken: bool,
+    /// Whether the block began with all of its input.
+    complete: bool,
+}
+
+impl StreamDecoder for MessageStream {
+    fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<Progress, Failure> {
+        let frames = self.frames.push(bytes)?;
+        if !self.framed {
+            if frames.is_empty() {
+                if self.unframed.len() + bytes.len() > MAX_FRAME {
+                    return Err(Failure::protocol("the response is no event stream", &self.unframed));
+                }
+                self.unframed.extend_from_slice(bytes);
+            } else {
+                self.framed = true;
+                self.unframed = Vec::new();
+            }
+        }
+        for frame in &frames {
+            if self.frame(frame, events)? == Progress::Done {
+                return Ok(Progress::Done);
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
+        if let Some(frame) = self.frames.finish() {
+            self.framed = true;
+            // Cut in the middle of an event that is no JSON yet: broken off, which the SDK says when no end was seen.
+            if serde_json::from_str::<Value>(&frame.data).is_ok() {
+                self.frame(&frame, events)?;
+            }
+        }
+        if !self.framed && !self.unframed.trim_ascii().is_empty() {
+            return self.whole(events);
+        }
+        Ok(())
+    }
+}
+
+impl MessageStream {
+    fn frame(&mut self, frame: &SseFrame, events: &mut Vec<Event>) -> Result<Progress, Failure> {
+        let data = frame.data.trim();
+        if data.is_empty() {
+            return Ok(Progress::More);
+        }
+        if data == "[DONE]" {
+            // Not of this format, but of proxies that speak several.
+            return Ok(Progress::Done);
+        }
+        let event = match serde_json::from_str::<Value>(data) {
+            Ok(event) => event,
+            Err(_) if frame.event == "error" => return Err(Failure::new(FailureKind::Server, data).with_raw(data.as_bytes())),
+            Err(error) => {
+                let message = ["an event of the stream is not JSON: ", &error.to_string()].concat();
+                return Err(Failure::protocol(message, data.as_bytes()));
+            }
+        };
+        if frame.event == "error" {
+            return Err(errors::failure(&event, data.as_bytes()));
+        }
+        if let Some(failure) = errors::in_body(&event, data.as_bytes()) {
+            return Err(failure);
+        }
+        match event.word_at("type").unwrap_or(&frame.event) {
+            "message_start" => self.message_start(event.get("message").unwrap_or(&Value::Null), events),
+            "content_block_start" => self.block_start(&event, events),
+            "content_block_delta" => self.block_delta(&event, events),
+            "content_block_stop" => self.block_stop(&event, events),
+            "message_delta" => self.message_delta(&event, events),
+            "message_stop" => {
+                if !self.started {
+                    return Err(Failure::protocol("the stream has no message", data.as_bytes()));
+                }
+                // The provider's word for the end, where it gave no reason.
+                self.end("message_stop", events);
+                return Ok(Progress::Done);
+            }
+            // `ping`, and what the provider adds in time.
+            _ => {}
+        }
+        Ok(Progress::More)
+    }
+
+    fn message_start(&mut self, message: &Value, events: &mut Vec<Event>) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        let of = |name: &str| message.word_at(name).map(str::to_owned);
+        events.push(Event::Started(Started { id: of("id"), model: of("model") }));
+        if let Some(counts) = message.get("usage").and_then(Value::as_object) {
+            self.usage.clone_from(counts);
+            self.push_usage(events);
+        }
+    }
+
+    fn push_usage(&self, events: &mut Vec<Event>) {
+        events.extend(usage(&Value::Object(self.usage.clone())).map(Event::Usage));
+    }
+
+    fn message_delta(&mut self, event: &Value, events: &mut Vec<Event>) {
+        if let Some(counts) = event.at("usage") {
+            for name in COUNTS {
+                if let Some(count) = counts.at(name) {
+                    set(&mut self.usage, name, count.clone());
+                }
+            }
+            self.push_usage(events);
+        }
+        if let Some(word) = event.get("delta").and_then(|delta| delta.word_at("stop_reason")) {
+            self.end(word, events);
+        }
+    }
+
+    fn end(&mut self, word: &str, events: &mut Vec<Event>) {
+        if !std::mem::replace(&mut self.finished, true) {
+            events.push(Event::Finish(finish_reason(word, self.schema_tool.is_some() && self.numbered == 0)));
+        }
+    }
+
+    /// A block begins: its words come with the deltas, but some servers send them here.
+    fn block_start(&mut self, event: &Value, events: &mut Vec<Event>) {
+        let Some(block) = event.get("content_block") else { return };
+        match block.text_at("type").unwrap_or_default() {
+            "text" => events.extend(block.word_at("text").map(|text| Event::Text(text.to_owned()))),
+            "thinking" => {
+                events.extend(block.word_at("thinking").map(|text| Event::Thinking(text.to_owned())));
+                events.extend(block.word_at("signature").map(|text| Event::ThinkingSignature(text.to_owned())));
+            }
+            "redacted_thinking" => events.push(Event::RedactedThinking(block.text_at("data").unwrap_or_default().to_owned())),
+            "tool_use" if self.calls.len() < MAX_CALLS => self.tool_use(event.u64_at("index").unwrap_or(0), block, events),
+            _ => {}
+        }
+    }
+
+    fn tool_use(&mut self, wire_index: u64, block: &Value, events: &mut Vec<Event>) {
+        let name = block.text_at("name").unwrap_or_default();
+        let is_schema = self.schema_tool.as_deref() == Some(name);
+        let number = (!is_schema).then_some(self.numbered);
+        if let Some(index) = number {
+            self.numbered += 1;
+            events.push(Event::ToolCall(ToolCallDelta {
+                index,
+                id: Some(block.text_at("id").unwrap_or_default().to_owned()),
+                name: Some(name.to_owned()),
+                ..ToolCallDelta::default()
+            }));
+        }
+        let complete = block.get("input").and_then(Value::as_object).is_some_and(|input| !input.is_empty());
+        if complete {
+            input_piece(number, decode::input(block), events);
+        }
+        self.calls.push(Call { wire_index, number, spoken: complete, complete });
+    }
+
+    fn block_delta(&mut self, event: &Value, events: &mut Vec<Event>) {
+        let Some(delta) = event.get("delta") else { return };
+        match delta.text_at("type").unwrap_or_default() {
+            "text_delta" => events.extend(delta.word_at("text").map(|text| Event::Text(text.to_owned()))),
+            "thinking_delta" => events.extend(delta.word_at("thinking").map(|text| Event::Thinking(text.to_owned()))),
+            "signature_delta" => events.extend(delta.word_at("signature").map(|text| Event::ThinkingSignature(text.to_owned()))),
+            "input_json_delta" => {
+                let piece = delta.text_at("partial_json").unwrap_or_default();
+                // Blocks of tools that run at the provider have input as well, and are no calls.
+                if let Some(call) = self.call(event).filter(|call| !call.complete && !piece.is_empty()) {
+                    call.spoken = true;
+                    input_piece(call.number, piece.to_owned(), events);
+                }
+            }
+            // Citations, and what the provider adds in time.
+            _ => {}
+        }
+    }
+
+    fn block_stop(&mut self, event: &Value, events: &mut Vec<Event>) {
+        if let Some(call) = self.call(event).filter(|call| !call.spoken) {
+            // A call without arguments is an empty object, which the wire leaves unsaid.
+            call.spoken = true;
+            input_piece(call.number, "{}".to_owned(), events);
+        }
+    }
+
+    /// The call whose block an event belongs to.
+    fn call(&mut self, event: &Value) -> Option<&mut Call> {
+        let index = event.u64_at("index").unwrap_or(0);
+        self.calls.iter_mut().rfind(|call| call.wire_index == index)
+    }
+
+    /// The response was no event stream: an error object, or a server that knows no streams and answered as a whole.
+    fn whole(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
+        let answer = decode::answer(&self.unframed, self.schema_tool.as_deref())?;
+        events.push(Event::Started(Started { id: answer.id, model: answer.model }));
+        for (index, part) in (0..).zip(answer.parts) {
+            match part {
+                Part::Text(text) => events.push(Event::Text(text)),
+                Part::Thinking(thinking) if thinking.redacted => events.extend(thinking.signature.map(Event::RedactedThinking)),
+                Part::Thinking(thinking) => {
+                    events.push(Event::Thinking(thinking.text));
+                    events.extend(thinking.signature.map(Event::ThinkingSignature));
+                }
+                Part::ToolCall(call) => events.push(Event::ToolCall(ToolCallDelta {
+                    index,
+                    id: Some(call.id),
+                    name: Some(call.name),
+                    arguments: call.arguments,
+                    signature: None,
+                })),
+                Part::Image(_) | Part::Document(_) | Part::ToolResult(_) => {}
+            }
+        }
+        events.extend(answer.usage.map(Event::Usage));
+        events.extend(answer.finish_reason.map(Event::Finish));
+        Ok(())
+    }
+}
+
+/// A piece of a call's input, or of the answer where the call stands for it.
+fn input_piece(number: Option<u32>, arguments: String, events: &mut Vec<Event>) {
+    events.push(match number {
+        Some(index) => Event::ToolCall(ToolCallDelta { index, arguments, ..ToolCallDelta::default() }),
+        None => Event::Text(arguments),
+    });
+}
