@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pg_llm_sandbox::egress::TokenHosts;
 use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::keys::KeyRing;
 use pg_llm_sandbox::{Grant, Limits, Provider};
@@ -22,6 +23,8 @@ pub struct Route {
     pub keys: Arc<KeyRing>,
     /// The administrator allows addresses that are not public.
     pub private_ok: bool,
+    /// Where its access tokens may be fetched.
+    pub token_hosts: Arc<TokenHosts>,
     /// The server's limits; the model's are applied over them.
     pub limits: Limits,
     /// Time for a call where neither options nor model say one.
@@ -46,6 +49,7 @@ impl Route {
         Grant {
             endpoint: self.spec.endpoint.clone(),
             private_ok: self.private_ok,
+            token_hosts: Arc::clone(&self.token_hosts),
             keys: Arc::clone(&self.keys),
             limits,
             deadline,

@@ -1,6 +1,6 @@
 //! A model's configuration.
 
-use pg_llm_sandbox::egress::Endpoint;
+use pg_llm_sandbox::egress::{Endpoint, TokenUrl};
 use pg_llm_sandbox::keys::{DEFAULT_KEY, Secret};
 use pg_llm_sandbox::report::{Description, Profile};
 use serde_json::{Map, Value};
@@ -22,6 +22,9 @@ pub struct ModelSpec {
     pub settings: Map<String, Value>,
     /// Dimensions of its embeddings where a call says none.
     pub embedding_dimensions: Option<u32>,
+    /// Where its access tokens may come from: what the configuration's own settings `*token_url` say. A profile's default is the word of whoever wrote the
+    /// provider, and no permission.
+    pub token_urls: Vec<TokenUrl>,
     /// Limits of its own, below the server's.
     pub limits: ModelLimits,
 }
@@ -52,6 +55,8 @@ pub struct ParsedConfig {
 const OWN: [&str; 5] = ["model_name", "api_endpoint", "limits", "is_local_fallback", "embedding_dimensions"];
 /// Taken out of the configuration and encrypted.
 const SECRET: [&str; 4] = ["api_key", "keys", "access_key_id", "access_key_secret"];
+/// How the names of settings end that say where access tokens come from.
+const TOKEN_URL: &str = "token_url";
 /// Keys of the design that no code reads yet.
 const LATER: [&str; 8] =
     ["filters", "fallback_instance", "confidence_threshold", "max_concurrency", "rate_limit", "budget", "price", "on_filter_error"];
@@ -74,6 +79,7 @@ impl ModelSpec {
         m.check_names(OWN.into_iter().chain(SECRET).chain(DEFAULTABLE).chain(settings_names.clone()), &LATER)?;
 
         let mut settings = profile.settings.clone();
+        let mut token_urls = Vec::new();
         for name in settings_names {
             if let Some(value) = m.raw(name) {
                 let expected = schema.and_then(|s| s[name].get("type")).and_then(Value::as_str);
@@ -81,6 +87,9 @@ impl ModelSpec {
                     return Err(m.wrong(name, &format!("of type {expected}"), value));
                 }
                 check_one_of(name, value, schema.and_then(|s| s[name].get("enum")))?;
+                if let (true, Some(text)) = (name.ends_with(TOKEN_URL), value.as_str()) {
+                    token_urls.push(token_url(name, text)?);
+                }
                 settings.insert(name.to_owned(), value.clone());
             }
         }
@@ -104,6 +113,7 @@ impl ModelSpec {
             endpoint,
             defaults: ChatOptions::read(&m)?,
             settings,
+            token_urls,
             embedding_dimensions: crate::embeddings::dimensions(&m, "embedding_dimensions")?,
             limits: limits(&m)?,
         };
@@ -139,6 +149,13 @@ fn check_one_of(name: &str, value: &Value, listed: Option<&Value>) -> Result<(),
         }
         _ => Ok(()),
     }
+}
+
+fn token_url(name: &str, text: &str) -> Result<TokenUrl, ConfigError> {
+    TokenUrl::parse(text).map_err(|e| {
+        let text = crate::error::clip(&without_userinfo(text), 200);
+        ConfigError::invalid(format!("{name} \"{text}\" cannot be used: {e}"), None)
+    })
 }
 
 /// An endpoint for an error message: a password in it is not repeated.
@@ -219,6 +236,20 @@ mod tests {
         assert_eq!(Value::Object(spec.settings), json!({"stream_usage": false, "api_version": "1"}));
         assert_eq!(spec.model_name, "m");
         assert_eq!(spec.endpoint.unwrap().to_string(), "https://api.openai.com/v1");
+    }
+
+    #[test]
+    fn token_urls_are_those_that_the_configuration_itself_says() {
+        let mut description = description();
+        description.settings_schema["properties"]["oauth2_token_url"] = json!({"type": "string"});
+        description.profiles[0].settings.insert("oauth2_token_url".to_owned(), json!("https://login.example/guests-own"));
+        let urls =
+            |config: &Value| ModelSpec::parse("m", &description, description.profile("openai").unwrap(), config).map(|p| p.spec.token_urls);
+        assert_eq!(urls(&json!({})).unwrap(), []);
+        let url = "https://login.example/token";
+        assert_eq!(urls(&json!({"oauth2_token_url": url})).unwrap(), [TokenUrl::parse(url).unwrap()]);
+        let message = urls(&json!({"oauth2_token_url": "https://user:hunter2@login.example/token"})).unwrap_err().message;
+        assert!(message.contains("oauth2_token_url") && !message.contains("hunter2"), "{message}");
     }
 
     #[test]

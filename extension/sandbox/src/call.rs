@@ -9,12 +9,13 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{AsContextMut, Store, StoreContextMut, Trap, UpdateDeadline};
 
 use crate::capabilities::log::{LogBuffer, LogLine};
-use crate::egress::Endpoint;
+use crate::egress::{Endpoint, TokenHosts};
 use crate::engine::Runtime;
 use crate::interrupt::Interrupt;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, Secret};
 use crate::limits::{Exceeded, Limiter, Limits};
 use crate::patience::{self, Cause, Patience};
+use crate::signing::token_cache::TokenCache;
 use crate::ticker::Ticker;
 use crate::transport::Agents;
 use crate::wit::pg_llm::guest::types::Failure;
@@ -26,6 +27,8 @@ pub struct Grant {
     pub endpoint: Option<Endpoint>,
     /// The endpoint may have an address that is not public.
     pub private_ok: bool,
+    /// Where access tokens may be fetched.
+    pub token_hosts: Arc<TokenHosts>,
     /// The keys that requests may carry.
     pub keys: Arc<KeyRing>,
     /// What the call may use.
@@ -121,6 +124,11 @@ enum Stop {
 /// A store's data.
 pub(crate) struct CallState {
     pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) private_ok: bool,
+    pub(crate) token_hosts: Arc<TokenHosts>,
+    pub(crate) tokens: Arc<TokenCache>,
+    /// Tokens that this call was given: as secret as its keys.
+    pub(crate) issued: Vec<Secret>,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) limits: Limits,
     pub(crate) limiter: Limiter,
@@ -154,6 +162,10 @@ impl Call {
             log: LogBuffer::new(grant.limits.log_bytes),
             patience: Patience::new(grant.interrupt, grant.deadline, grant.private_ok),
             endpoint: grant.endpoint,
+            private_ok: grant.private_ok,
+            token_hosts: grant.token_hosts,
+            tokens: Arc::clone(&runtime.tokens),
+            issued: Vec::new(),
             keys: grant.keys,
             limits: grant.limits,
             agents: Arc::clone(agents),

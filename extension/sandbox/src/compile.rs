@@ -59,6 +59,7 @@ fn describe(runtime: &Runtime, component: &Component) -> Result<Description, Ref
         .map_err(|e| refuse(e.to_string(), Some("Build it against the pg-llm:guest package of this version.")))?;
     let interrupt = StopSwitch::new().map_err(|e| refuse(format!("no descriptor is left: {e}"), None))?;
     let grant = Grant {
+        token_hosts: Arc::default(),
         endpoint: None,
         private_ok: false,
         keys: Arc::new(KeyRing::new()),

@@ -6,6 +6,7 @@ use wasmtime::{Config, Engine};
 
 use crate::code_memory::Protect;
 use crate::limits::WASM_STACK_BYTES;
+use crate::signing::token_cache::TokenCache;
 use crate::ticker::Ticker;
 
 /// Names the configuration below, wasmtime's version and the processor family. Compiled code is only ever used under the name that it was made
@@ -39,18 +40,19 @@ fn config() -> Config {
     config
 }
 
-/// An engine to run code with.
+/// An engine to run code with, and what its calls share.
 #[derive(Clone)]
 pub(crate) struct Runtime {
     pub(crate) engine: Engine,
     pub(crate) ticker: Arc<Ticker>,
+    pub(crate) tokens: Arc<TokenCache>,
 }
 
 impl Runtime {
     pub(crate) fn new() -> wasmtime::Result<Self> {
         let engine = Engine::new(&config())?;
         let ticker = Arc::new(Ticker::new(engine.weak()));
-        Ok(Self { engine, ticker })
+        Ok(Self { engine, ticker, tokens: Arc::default() })
     }
 
     /// An engine that can compile, for the baseline of this processor family, so that the code runs on every machine of a cluster.
@@ -60,6 +62,6 @@ impl Runtime {
         config.target(&format!("{}-unknown-linux-gnu", env!("PG_LLM_TARGET_ARCH")))?;
         let engine = Engine::new(&config)?;
         let ticker = Arc::new(Ticker::new(engine.weak()));
-        Ok(Self { engine, ticker })
+        Ok(Self { engine, ticker, tokens: Arc::default() })
     }
 }

@@ -21,6 +21,7 @@ mod patience;
 mod provider;
 mod redact;
 pub mod report;
+mod signing;
 pub mod threads;
 mod ticker;
 mod transport;

@@ -23,8 +23,8 @@ pub(crate) enum Cause {
 pub(crate) struct Patience {
     pub(crate) interrupt: Arc<dyn Interrupt>,
     pub(crate) deadline: Instant,
-    /// Addresses that are not public are allowed.
-    pub(crate) private_ok: bool,
+    /// Addresses that are not public are allowed: by the request at hand.
+    pub(crate) private_ok: Cell<bool>,
     cause: RefCell<Option<Cause>>,
     /// A connection is being made, and nothing of the request has been sent.
     pub(crate) connecting: Cell<bool>,
@@ -32,7 +32,7 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(interrupt: Arc<dyn Interrupt>, deadline: Instant, private_ok: bool) -> Rc<Self> {
-        Rc::new(Self { interrupt, deadline, private_ok, cause: RefCell::new(None), connecting: Cell::new(false) })
+        Rc::new(Self { interrupt, deadline, private_ok: Cell::new(private_ok), cause: RefCell::new(None), connecting: Cell::new(false) })
     }
 
     /// Waits, and remembers why the wait failed.

@@ -2,7 +2,8 @@
 
 use memchr::memmem;
 
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, Secret};
+use crate::signing::encoding;
 
 /// What stands in a secret's place.
 pub(crate) const MARK: &[u8] = b"[redacted]";
@@ -22,7 +23,11 @@ pub struct Redactor {
 impl Redactor {
     /// For the secrets of `keys`.
     pub fn new(keys: &KeyRing) -> Self {
-        let secrets = keys.secrets().map(crate::keys::Secret::expose).filter(|s| s.len() >= SHORTEST);
+        Self::of(keys.secrets())
+    }
+
+    pub(crate) fn of<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Self {
+        let secrets = secrets.map(Secret::expose).filter(|s| s.len() >= SHORTEST);
         let needles =
             secrets.flat_map(|s| [Some(s.to_vec()), percent_encoded(s), slash_escaped(s)]).flatten().map(zeroize::Zeroizing::new).collect();
         Self { needles, held: Vec::new() }
@@ -90,17 +95,9 @@ impl Redactor {
 
 /// As it stands in a URL (RFC 3986); none where that is the same.
 fn percent_encoded(secret: &[u8]) -> Option<Vec<u8>> {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._~".contains(b);
     // With room for all of it: a buffer that grows leaves copies behind.
     let mut encoded = Vec::with_capacity(secret.len() * 3);
-    for b in secret {
-        if is_plain(b) {
-            encoded.push(*b);
-        } else {
-            encoded.extend([b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
-        }
-    }
+    encoding::percent_encode(secret, encoding::is_unreserved, &mut encoded);
     (encoded.len() > secret.len()).then_some(encoded)
 }
 
@@ -119,7 +116,6 @@ fn slash_escaped(secret: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::Secret;
 
     fn redactor(secrets: &[&str]) -> Redactor {
         let mut ring = KeyRing::new();

@@ -41,6 +41,7 @@ fn grant(upstream: &str, stop: &StopSwitch) -> Grant {
     Grant {
         endpoint: Some(Endpoint::parse(upstream).unwrap()),
         private_ok: true,
+        token_hosts: Arc::default(),
         keys: Arc::new(keys),
         limits: Limits::default(),
         deadline: Instant::now() + LONG,

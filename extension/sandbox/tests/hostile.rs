@@ -39,6 +39,7 @@ fn grant(upstream: Option<&Upstream>) -> Grant {
     Grant {
         endpoint: upstream.map(|u| Endpoint::parse(&u.url()).unwrap()),
         private_ok: true,
+        token_hosts: Arc::default(),
         keys: Arc::new(keys),
         limits: Limits { cpu: Duration::from_secs(2), ..Limits::default() },
         deadline: Instant::now() + LONG,

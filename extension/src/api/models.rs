@@ -1,7 +1,6 @@
 //! Models: adding, removing, sharing, their keys.
 
 use pg_llm_gateway::{ModelSpec, ParsedConfig};
-use pg_llm_sandbox::egress::Endpoint;
 use pg_llm_sandbox::keys::{DEFAULT_KEY, Secret};
 use pg_llm_sandbox::report::{KeySpec, Report};
 use pgrx::PgLogLevel;
@@ -110,13 +109,15 @@ fn add(mut wanted: Wanted) -> Result<Returned, Failure> {
     }
     let config = stored.to_string();
     let former = insert_or_lock(&wanted, role, &config, superuser)?;
-    let same_place = former
-        .as_ref()
-        .is_some_and(|f| f.model_type == wanted.model_type && endpoint_of(&wanted.instance, f).as_ref() == spec.endpoint.as_ref());
+    let same_place = former.as_ref().is_some_and(|f| {
+        f.model_type == wanted.model_type
+            && spec_of(&wanted.instance, f).is_some_and(|was| (&was.endpoint, &was.token_urls) == (&spec.endpoint, &spec.token_urls))
+    });
     let trusted = superuser || (same_place && former.as_ref().is_some_and(|f| f.endpoint_trusted));
     if let Some(endpoint) = &spec.endpoint {
         egress::private_ok(&wanted.instance, endpoint, trusted)?;
     }
+    egress::check_token_urls(&wanted.instance, &spec.token_urls, trusted)?;
     if former.is_some() {
         models::update(&wanted.instance, &wanted.model_type, &config, trusted, wanted.local)?;
         if !same_place {
@@ -161,12 +162,12 @@ fn provider(model_type: &str) -> Result<ParsedProvider, SqlError> {
     }
 }
 
-/// Where a model's calls went before it was changed. None also when that cannot be told any more.
-fn endpoint_of(instance: &str, former: &Former) -> Option<Endpoint> {
+/// A model before it was changed. None when that cannot be told any more.
+fn spec_of(instance: &str, former: &Former) -> Option<ModelSpec> {
     let ParsedProvider { report, profile, .. } = provider(&former.model_type).ok()?;
     let config = serde_json::from_str(&former.config).ok()?;
     let profile = report.description.profile(&profile)?;
-    ModelSpec::parse(instance, &report.description, profile, &config).ok()?.spec.endpoint
+    Some(ModelSpec::parse(instance, &report.description, profile, &config).ok()?.spec)
 }
 
 /// A key is bound to the place that it was given for: it does not follow a model to another one.
@@ -177,7 +178,7 @@ fn forget_keys(instance: &str, given: &[(String, Secret)]) -> Result<(), SqlErro
         errors::emit(
             PgLogLevel::NOTICE,
             &format!(
-                "pg_llm: model \"{instance}\" has another endpoint or provider now; keys that were not given again are removed: {}",
+                "pg_llm: model \"{instance}\" has another endpoint, token URL or provider now; keys that were not given again are removed: {}",
                 lost.join(", ")
             ),
         );

@@ -34,6 +34,7 @@ pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
         Some(endpoint) => egress::private_ok(instance, endpoint, model.endpoint_trusted)?,
         None => false,
     };
+    let token_hosts = egress::token_hosts(spec.token_urls.clone(), model.endpoint_trusted)?;
     let mut ring = KeyRing::new();
     for key in &model.keys {
         ring.insert(key.name.as_str(), keys::open(instance, &key.name, &key.master_key_id, &key.sealed)?);
@@ -44,6 +45,7 @@ pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
         provider: provider(&model)?,
         keys: Arc::new(ring),
         private_ok,
+        token_hosts: Arc::new(token_hosts),
         limits: gucs::limits_now(),
         timeout: gucs::timeout(),
         timeout_ceiling: gucs::max_timeout(),

@@ -28,6 +28,7 @@ mod certificates;
 mod connection;
 pub mod echo;
 mod gzip;
+pub mod oauth2;
 mod observed;
 pub mod openai;
 mod received;

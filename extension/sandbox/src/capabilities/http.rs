@@ -6,7 +6,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, HeaderValue};
 use ureq::BodyReader;
 use wasmtime::component::Resource;
 
-use super::keys::{apply, prefix};
+use super::keys::prefix;
 use super::shown;
 use crate::call::CallState;
 use crate::patience::{Cause, Patience};
@@ -67,10 +67,10 @@ pub(super) fn is_framing(name: &HeaderName) -> bool {
 
 impl Host for CallState {
     fn send(&mut self, request: Request) -> wasmtime::Result<Result<Resource<Response>, Error>> {
-        match self.send_request(request) {
+        match self.send_request(&request) {
             Ok(response) => Ok(Ok(self.table.push(response)?)),
             // Its words come from the network too: no secret leaves through an error.
-            Err(e) => Ok(Err(redact_error(&Redactor::new(&self.keys), e))),
+            Err(e) => Ok(Err(redact_error(&self.redactor(), e))),
         }
     }
 }
@@ -154,11 +154,8 @@ impl Response {
 }
 
 impl CallState {
-    fn send_request(&mut self, request: Request) -> Result<Response, Error> {
+    fn send_request(&mut self, request: &Request) -> Result<Response, Error> {
         let Some(endpoint) = &self.endpoint else { return Err(Error::Refused("this model has no endpoint".to_owned())) };
-        if self.usage.http_requests >= self.limits.http_requests {
-            return Err(Error::TooLarge(format!("more than {} HTTP requests in one call", self.limits.http_requests)));
-        }
         let head: usize = request.path_with_query.len()
             + request.headers.iter().map(|h| h.name.len() + h.value.len()).sum::<usize>()
             + prefix(request.auth.as_ref());
@@ -168,41 +165,84 @@ impl CallState {
         if request.headers.len() > HEADERS {
             return Err(Error::TooLarge(format!("a request with more than {HEADERS} headers")));
         }
-        let size = (head + request.body.len()) as u64;
-        if self.usage.request_bytes + size > self.limits.request_bytes {
+        let size = head + request.body.len();
+        self.check_budget(size)?;
+        let url = endpoint.join(&request.path_with_query).map_err(|e| Error::Refused(e.to_string()))?;
+        let tls = endpoint.is_tls();
+
+        let message = http::Request::builder().method(method(request.method)).uri(url).body(());
+        let (mut head, ()) = message.map_err(|e| Error::Refused(e.to_string()))?.into_parts();
+        guest_headers(&request.headers, &mut head.headers)?;
+        // A body of no bytes is still a body, which these do not have.
+        let body = match request.method {
+            Method::Get | Method::Delete => None,
+            Method::Post | Method::Put | Method::Patch => Some(request.body.as_slice()),
+        };
+        let mut renewed = false;
+        loop {
+            let mut head = head.clone();
+            let bearer = match &request.auth {
+                Some(auth) => self.authorize(auth, &mut head, body.unwrap_or_default())?,
+                None => None,
+            };
+            let answer = self.transmit(tls, self.private_ok, http::Request::from_parts(head, body), size)?;
+            // A kept token may be refused before its time, when it was revoked: with another one, the same request may be right.
+            if let (401, Some(bearer)) = (answer.status().as_u16(), bearer)
+                && self.is_refused(&bearer)
+                && !std::mem::replace(&mut renewed, true)
+            {
+                continue;
+            }
+            return Ok(self.receive(answer));
+        }
+    }
+
+    /// Whether one more request, of `size` bytes, is within the call's limits.
+    fn check_budget(&self, size: usize) -> Result<(), Error> {
+        if self.usage.http_requests >= self.limits.http_requests {
+            return Err(Error::TooLarge(format!("more than {} HTTP requests in one call", self.limits.http_requests)));
+        }
+        if self.usage.request_bytes + size as u64 > self.limits.request_bytes {
             return Err(Error::TooLarge(format!("requests of more than {} bytes in one call", self.limits.request_bytes)));
         }
-        let url = endpoint.join(&request.path_with_query).map_err(|e| Error::Refused(e.to_string()))?;
+        Ok(())
+    }
 
-        let mut message = http::Request::builder().method(method(request.method)).uri(url);
-        let Some(headers) = message.headers_mut() else { return Err(Error::Refused("the URL is not valid".to_owned())) };
-        guest_headers(&request.headers, headers)?;
-        if let Some(auth) = &request.auth {
-            apply(auth, &self.keys, headers)?;
-        }
-        let message = message.body(request.body).map_err(|e| Error::Refused(e.to_string()))?;
-
+    /// Sends a request as it is, and waits for the head of the response.
+    pub(super) fn transmit(
+        &mut self,
+        tls: bool,
+        private_ok: bool,
+        request: http::Request<Option<&[u8]>>,
+        size: usize,
+    ) -> Result<http::Response<ureq::Body>, Error> {
+        self.check_budget(size)?;
         self.usage.http_requests += 1;
-        self.usage.request_bytes += size;
+        self.usage.request_bytes += size as u64;
         self.patience.clear_refusal();
-        let agent = self.agents.get(endpoint.is_tls(), self.patience.private_ok).map_err(Error::Connect)?;
+        self.patience.private_ok.set(private_ok);
+        let agent = self.agents.get(tls, private_ok).map_err(Error::Connect)?;
         self.patience.connecting.set(false);
-        let answer = self.ticker.pause(|| match request.method {
-            // A body of no bytes is still a body, which these do not have.
-            Method::Get | Method::Delete => agent.run(message.map(|_| ())),
-            Method::Post | Method::Put | Method::Patch => agent.run(message),
+        let (head, body) = request.into_parts();
+        let answer = self.ticker.pause(|| match body {
+            None => agent.run(http::Request::from_parts(head, ())),
+            Some(body) => agent.run(http::Request::from_parts(head, body)),
         });
-        let answer = match (answer, host_cause(self.patience.cause())) {
-            (_, Some(error)) => return Err(error),
-            (Ok(answer), None) => answer,
-            (Err(e), None) => return Err(transport_error(&e, self.patience.connecting.get())),
-        };
-        Ok(self.receive(answer))
+        match (answer, host_cause(self.patience.cause())) {
+            (_, Some(error)) => Err(error),
+            (Ok(answer), None) => Ok(answer),
+            (Err(e), None) => Err(transport_error(&e, self.patience.connecting.get())),
+        }
+    }
+
+    /// For the keys that this call has and the tokens that it was given.
+    fn redactor(&self) -> Redactor {
+        Redactor::of(self.keys.secrets().chain(&self.issued))
     }
 
     fn receive(&mut self, answer: http::Response<ureq::Body>) -> Response {
         let (head, body) = answer.into_parts();
-        let redactor = Redactor::new(&self.keys);
+        let redactor = self.redactor();
         let headers: Vec<Header> = head
             .headers
             .iter()
@@ -255,7 +295,7 @@ fn method(method: Method) -> http::Method {
 }
 
 /// What the host itself ended, whatever ureq made of it.
-fn host_cause(cause: Option<Cause>) -> Option<Error> {
+pub(super) fn host_cause(cause: Option<Cause>) -> Option<Error> {
     cause.map(|c| match c {
         Cause::Stopped => Error::Cancelled,
         Cause::TimedOut => Error::Timeout,

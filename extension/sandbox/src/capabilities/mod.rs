@@ -3,6 +3,7 @@
 pub(crate) mod http;
 pub(crate) mod keys;
 pub(crate) mod log;
+pub(crate) mod tokens;
 
 /// A guest's word in a message of ours: escaped, and no more than its beginning.
 fn shown(word: &str) -> String {

@@ -69,7 +69,7 @@ fn dial(uri: &Uri, patience: &Rc<Patience>) -> io::Result<TcpStream> {
     let (mut allowed, mut refused) = (Vec::new(), None);
     for address in found {
         match classify(address.ip()) {
-            AddressClass::NotPublic(why) if !patience.private_ok => refused = Some((address.ip(), why)),
+            AddressClass::NotPublic(why) if !patience.private_ok.get() => refused = Some((address.ip(), why)),
             _ => allowed.push(address),
         }
     }
