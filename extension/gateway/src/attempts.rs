@@ -80,11 +80,16 @@ impl Attempts {
         Err(self.failure(&SandboxCallError::Stopped))
     }
 
+    /// What a guest logged after its request had succeeded.
+    pub(crate) fn keep(&mut self, log: Vec<LogLine>) {
+        self.log.extend(log);
+    }
+
     /// The call's error. It takes the log.
     pub(crate) fn failure(&mut self, error: &SandboxCallError) -> CallError {
         let mut failure = CallError::new(&self.instance, self.timeout.as_millis(), error);
         failure.attempts = self.made;
-        failure.log = std::mem::take(&mut self.log);
+        failure.log = self.take_log();
         failure
     }
 
@@ -101,6 +106,11 @@ impl Attempts {
     /// What the guest logged in all attempts.
     pub(crate) fn into_log(self) -> Vec<LogLine> {
         self.log
+    }
+
+    /// The same, out of a call that goes on to be looked at.
+    pub(crate) fn take_log(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.log)
     }
 }
 

@@ -24,7 +24,7 @@ pub fn chat(route: &Route, prompt: &str, options: ChatOptions, interrupt: &Arc<d
         let outcome = route.provider.complete(grant, &request);
         (outcome.result, outcome.log)
     })?;
-    Ok(ChatOutcome::new(route, &options, answer, attempts))
+    Ok(ChatOutcome::new(route, &options, answer, &mut attempts))
 }
 
 /// What the provider is asked.
@@ -52,7 +52,7 @@ pub(crate) fn request(route: &Route, prompt: &str, options: &ChatOptions) -> Cha
 }
 
 impl ChatOutcome {
-    pub(crate) fn new(route: &Route, options: &ChatOptions, answer: Answer, attempts: Attempts) -> Self {
+    pub(crate) fn new(route: &Route, options: &ChatOptions, answer: Answer, attempts: &mut Attempts) -> Self {
         Self {
             request_id: Uuid::now_v7(),
             instance: route.instance.clone(),
@@ -64,7 +64,7 @@ impl ChatOutcome {
             answer,
             attempts: attempts.made(),
             latency: attempts.elapsed(),
-            log: attempts.into_log(),
+            log: attempts.take_log(),
         }
     }
 }

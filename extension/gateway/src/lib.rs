@@ -2,8 +2,9 @@
 //!
 //! Knows nothing of Postgres, and of WebAssembly only that a [`pg_llm_sandbox::Provider`] can be called. The way of one chat:
 //! [`ChatOptions`] over the defaults of a [`ModelSpec`] make a request; [`chat`] sends it along a [`Route`] and tries again where that is right
-//! ([`retry`]); the answer becomes a [`ChatOutcome`], or a [`CallError`] with words for its caller.
+//! ([`retry`]); the answer becomes a [`ChatOutcome`], or a [`CallError`] with words for its caller. An [`AnswerStream`] is the same, piece by piece.
 
+mod assembly;
 mod attempts;
 mod call_options;
 mod chat;
@@ -19,6 +20,7 @@ mod rerank;
 pub mod retry;
 mod route;
 mod spec;
+mod stream;
 
 pub use call_options::CallOptions;
 pub use chat::chat;
@@ -30,3 +32,4 @@ pub use outcome::ChatOutcome;
 pub use rerank::{RerankOptions, RerankOutcome, rerank};
 pub use route::Route;
 pub use spec::{ModelSpec, ParsedConfig};
+pub use stream::{AnswerStream, Delta, StreamOutcome};
