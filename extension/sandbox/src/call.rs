@@ -8,6 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmtime::component::ResourceTable;
 use wasmtime::{AsContextMut, Store, StoreContextMut, Trap, UpdateDeadline};
 
+use crate::capabilities::http::Response;
 use crate::capabilities::log::{LogBuffer, LogLine};
 use crate::egress::{Endpoint, TokenHosts};
 use crate::engine::Runtime;
@@ -138,6 +139,8 @@ pub(crate) struct CallState {
     pub(crate) table: ResourceTable,
     pub(crate) log: LogBuffer,
     pub(crate) usage: Usage,
+    /// The latest response that the guest dropped before its end.
+    pub(crate) unread: Option<Response>,
     /// The thread's CPU clock when the guest was entered.
     entered_at: Duration,
 }
@@ -171,6 +174,7 @@ impl Call {
             agents: Arc::clone(agents),
             ticker: Arc::clone(&runtime.ticker),
             table,
+            unread: None,
             usage: Usage::default(),
             entered_at: Duration::ZERO,
         };
@@ -237,7 +241,12 @@ impl Call {
     }
 
     pub(crate) fn finish<T>(self, result: Result<T, CallError>) -> Outcome<T> {
-        let state = self.store.into_data();
+        let mut state = self.store.into_data();
+        if let Some(mut response) = state.unread.take() {
+            // The end of a body often follows its last event by a few microseconds.
+            let _entered = patience::enter(&state.patience);
+            response.read_to_end_at_once(&state.patience);
+        }
         Outcome { result, log: state.log.lines, log_dropped: state.log.dropped, usage: state.usage }
     }
 }

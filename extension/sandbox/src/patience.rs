@@ -28,11 +28,20 @@ pub(crate) struct Patience {
     cause: RefCell<Option<Cause>>,
     /// A connection is being made, and nothing of the request has been sent.
     pub(crate) connecting: Cell<bool>,
+    /// Only what is there at once is wanted.
+    pub(crate) no_waiting: Cell<bool>,
 }
 
 impl Patience {
     pub(crate) fn new(interrupt: Arc<dyn Interrupt>, deadline: Instant, private_ok: bool) -> Rc<Self> {
-        Rc::new(Self { interrupt, deadline, private_ok: Cell::new(private_ok), cause: RefCell::new(None), connecting: Cell::new(false) })
+        Rc::new(Self {
+            interrupt,
+            deadline,
+            private_ok: Cell::new(private_ok),
+            cause: RefCell::new(None),
+            connecting: Cell::new(false),
+            no_waiting: Cell::new(false),
+        })
     }
 
     /// Waits, and remembers why the wait failed.

@@ -12,7 +12,7 @@ use pg_llm_sandbox::interrupt::StopSwitch;
 use pg_llm_sandbox::keys::{KeyRing, Secret};
 use pg_llm_sandbox::types::{ChatRequest, Event, FailureKind, Message, Part, Role, Sampling};
 use pg_llm_sandbox::{CallError, CodeCache, Grant, Limits, Provider, Sandbox, SandboxError, sha256};
-use pg_llm_upstream::{Reply, Upstream, openai};
+use pg_llm_upstream::{Gate, Reply, Upstream, openai};
 
 /// Deadline against hangs.
 const LONG: Duration = Duration::from_secs(30);
@@ -26,13 +26,15 @@ fn component(name: &str) -> Vec<u8> {
 
 fn openai_provider() -> Provider {
     static PROVIDER: OnceLock<Provider> = OnceLock::new();
-    PROVIDER
-        .get_or_init(|| {
-            let (_, artefact) = pg_llm_sandbox::compile(&component("openai.wasm")).unwrap();
-            // SAFETY: what the compiler has just made.
-            unsafe { Sandbox::new(None).unwrap().load_artefact(&artefact) }.unwrap()
-        })
-        .clone()
+    PROVIDER.get_or_init(fresh_provider).clone()
+}
+
+/// A provider with connections of its own.
+fn fresh_provider() -> Provider {
+    static ARTEFACT: OnceLock<Vec<u8>> = OnceLock::new();
+    let artefact = ARTEFACT.get_or_init(|| pg_llm_sandbox::compile(&component("openai.wasm")).unwrap().1);
+    // SAFETY: what the compiler has just made.
+    unsafe { Sandbox::new(None).unwrap().load_artefact(artefact) }.unwrap()
 }
 
 fn grant(upstream: &str, stop: &StopSwitch) -> Grant {
@@ -106,15 +108,50 @@ fn a_stream_yields_its_events_and_keeps_the_connection() {
     openai_provider().complete(grant(&format!("{}/v1", upstream.url()), &stop), &request("hi")).result.unwrap();
 }
 
+fn to_its_end(mut stream: pg_llm_sandbox::ChatStream) {
+    while stream.next().unwrap().is_some() {}
+    stream.finish().result.unwrap();
+}
+
+#[test]
+fn a_stream_whose_end_has_arrived_gives_its_connection_to_the_next_call() {
+    let upstream = Upstream::start();
+    // The end of the body goes out with its last event.
+    upstream.on("/chat/completions").reply(openai::stream(&["Hel", "lo"]));
+    let (provider, stop) = (fresh_provider(), StopSwitch::new().unwrap());
+    for _ in 0..10 {
+        to_its_end(provider.stream(grant(&upstream.url(), &stop), &request("hi")).map_err(|o| o.result).unwrap());
+    }
+    assert_eq!((upstream.requests().len(), upstream.connections_total()), (10, 1));
+}
+
+#[test]
+fn the_end_of_a_body_is_not_waited_for_nor_read_at_length() {
+    let upstream = Upstream::start();
+    let gate = Gate::new();
+    // Seven chunks, and the end of the body never.
+    gate.pass(7);
+    let long = [&openai::sse(&openai::chunk(serde_json::json!({}), Some("stop")))[..], openai::DONE, &": waste\n".repeat(20_000)].concat();
+    upstream
+        .on("/chat/completions")
+        .reply(openai::stream(&["a", "b", "c"]).gated(&gate))
+        .reply(Reply::bytes(200, openai::EVENT_STREAM, long))
+        .reply(openai::completion("well"));
+    let (provider, stop) = (fresh_provider(), StopSwitch::new().unwrap());
+    let grant = || grant(&upstream.url(), &stop);
+    for connections in 1..=2 {
+        to_its_end(provider.stream(grant(), &request("hi")).map_err(|o| o.result).unwrap());
+        assert!(upstream.wait_until_closed(LONG), "a connection in the midst of a body is of no use");
+        assert_eq!(upstream.connections_total(), connections);
+    }
+    assert_eq!(provider.complete(grant(), &request("hi")).result.unwrap().parts, [Part::Text("well".into())]);
+}
+
 #[test]
 fn calls_share_one_kept_connection() {
     let upstream = Upstream::start();
     upstream.on("/chat/completions").repeat(20, openai::completion("ok"));
-    let sandbox = Sandbox::new(None).unwrap();
-    let (_, artefact) = pg_llm_sandbox::compile(&component("openai.wasm")).unwrap();
-    // SAFETY: what the compiler has just made.
-    let provider = unsafe { sandbox.load_artefact(&artefact) }.unwrap();
-    let stop = StopSwitch::new().unwrap();
+    let (provider, stop) = (fresh_provider(), StopSwitch::new().unwrap());
     for _ in 0..20 {
         provider.complete(grant(&upstream.url(), &stop), &request("hi")).result.unwrap();
     }

@@ -20,7 +20,7 @@ pub(crate) struct Prepared {
 
 impl From<Reply> for Prepared {
     fn from(reply: Reply) -> Self {
-        let paced = !(reply.before_body.is_zero() && reply.between_chunks.is_zero());
+        let paced = is_paced(&reply);
         let whole = match &reply.body {
             Body::Chunks(chunks) if !paced && reply.cut.is_none() => {
                 let mut whole = head(&reply, chunks.iter().map(Vec::len).sum());
@@ -116,14 +116,16 @@ fn send(wire: &mut Wire, prepared: &Prepared, received: &Received, answering: An
         drop(answering);
         return wire.write(&out);
     }
-    let paced = !(reply.before_body.is_zero() && reply.between_chunks.is_zero());
-    if paced || reply.cut.is_some() {
+    if is_paced(reply) || reply.cut.is_some() {
         wire.write(&out)?;
         out.clear();
         wire.pause(Some(reply.before_body))?;
     }
     let mut allowed = reply.cut.unwrap_or(usize::MAX);
     while let Some(piece) = pieces.next() {
+        if let Some(gate) = &reply.gate {
+            gate.wait(wire)?;
+        }
         let start = out.len();
         frame(reply, &piece, &mut out);
         if piece.len() >= allowed && reply.cut.is_some() {
@@ -143,9 +145,19 @@ fn send(wire: &mut Wire, prepared: &Prepared, received: &Received, answering: An
             wire.pause(Some(reply.between_chunks))?;
         }
     }
+    if let Some(gate) = &reply.gate {
+        wire.write(&out)?;
+        out.clear();
+        gate.wait(wire)?;
+    }
     out.extend_from_slice(last_chunk(reply));
     drop(answering);
     wire.write(&out)
+}
+
+/// Whether its bytes go out at several times.
+fn is_paced(reply: &Reply) -> bool {
+    !(reply.before_body.is_zero() && reply.between_chunks.is_zero()) || reply.gate.is_some()
 }
 
 fn pieces<'a>(body: &'a Body, received: &Received) -> Box<dyn Iterator<Item = Cow<'a, [u8]>> + 'a> {

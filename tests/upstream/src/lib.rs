@@ -27,6 +27,7 @@
 mod certificates;
 mod connection;
 pub mod echo;
+mod gate;
 mod gzip;
 pub mod oauth2;
 mod observed;
@@ -40,6 +41,7 @@ mod upstream;
 mod wire;
 
 pub use certificates::{Authority, Certificate};
+pub use gate::Gate;
 pub use observed::{Closed, Observed};
 pub use received::Received;
 pub use reply::{Ending, Reply};

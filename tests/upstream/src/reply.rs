@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::gzip;
+use crate::{Gate, gzip};
 
 /// What happens to the connection once the reply, or as much of it as is to be sent, is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +51,7 @@ pub struct Reply {
     pub(crate) before_headers: Duration,
     pub(crate) before_body: Duration,
     pub(crate) between_chunks: Duration,
+    pub(crate) gate: Option<Gate>,
     pub(crate) cut: Option<usize>,
     pub(crate) ending: Ending,
 }
@@ -68,6 +69,7 @@ impl Reply {
             before_headers: Duration::ZERO,
             before_body: Duration::ZERO,
             between_chunks: Duration::ZERO,
+            gate: None,
             cut: None,
             ending: Ending::KeepAlive,
         }
@@ -194,6 +196,13 @@ impl Reply {
     #[must_use]
     pub fn delay_chunks(mut self, time: Duration) -> Self {
         self.between_chunks = time;
+        self
+    }
+
+    /// Holds each chunk of the body, and then its end, back until `gate` lets it pass. The head goes at once.
+    #[must_use]
+    pub fn gated(mut self, gate: &Gate) -> Self {
+        self.gate = Some(gate.clone());
         self
     }
 

@@ -31,6 +31,9 @@ pub struct Response {
 /// Most bytes that one `read` gives.
 const READ_BYTES: usize = 16 << 10;
 
+/// Most bytes that are read of a body which its guest has dropped.
+const UNREAD_BYTES: usize = 4 << 10;
+
 /// Most headers of one request; a header map panics somewhere beyond 20,000.
 const HEADERS: usize = 256;
 
@@ -97,12 +100,35 @@ impl HostResponse for CallState {
     }
 
     fn drop(&mut self, this: Resource<Response>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
+        let mut response = self.table.delete(this)?;
+        if !response.read_to_end_at_once(&self.patience) {
+            self.unread = Some(response);
+        }
         Ok(())
     }
 }
 
 impl Response {
+    /// Whether the body is at its end, once what has arrived of it already is read: then its connection serves the next call too. A stream's last event, which
+    /// a guest stops reading at, comes before the end of its body. Waits for nothing, and reads little: more is not worth a connection.
+    pub(crate) fn read_to_end_at_once(&mut self, patience: &Patience) -> bool {
+        if let Some(end) = &self.end {
+            return end.is_ok();
+        }
+        if patience.cause().is_some() {
+            return false;
+        }
+        let mut waste = vec![0; 1024];
+        patience.no_waiting.set(true);
+        let end = (0..UNREAD_BYTES / waste.len()).find_map(|_| match self.body.read(&mut waste) {
+            Ok(0) => Some(Ok(())),
+            Ok(_) => None,
+            Err(e) => Some(Err(Error::Broken(e.to_string()))),
+        });
+        patience.no_waiting.set(false);
+        matches!(end, Some(Ok(())))
+    }
+
     fn is_drained(&self) -> bool {
         self.given == self.clean.len()
     }
@@ -236,7 +262,7 @@ impl CallState {
     }
 
     /// For the keys that this call has and the tokens that it was given.
-    fn redactor(&self) -> Redactor {
+    pub(super) fn redactor(&self) -> Redactor {
         Redactor::of(self.keys.secrets().chain(&self.issued))
     }
 

@@ -5,7 +5,7 @@ use std::{
 };
 
 use pg_llm_upstream::{
-    Ending, Reply, Upstream, openai,
+    Ending, Gate, Reply, Upstream, openai,
     silence::{Refusing, Unaccepting},
 };
 
@@ -20,6 +20,25 @@ fn upstream(reply: Reply) -> (Upstream, Client) {
 
 fn ask(client: &mut Client) {
     client.send("GET / HTTP/1.1\r\n\r\n");
+}
+
+#[test]
+fn a_gate_lets_pass_what_it_is_told_to_and_closes_with_its_client() {
+    let gate = Gate::new();
+    let (upstream, mut client) = upstream(Reply::chunks("x/y", ["a", "b"]).gated(&gate));
+    ask(&mut client);
+    crate::client::until(&mut client.0, b"\r\n\r\n");
+    for end in ["1\r\na\r\n", "1\r\nb\r\n", "0\r\n\r\n"] {
+        client.0.set_nonblocking(true).unwrap();
+        assert_eq!(client.0.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "nothing has been let pass");
+        client.0.set_nonblocking(false).unwrap();
+        gate.pass(1);
+        crate::client::until(&mut client.0, end.as_bytes());
+    }
+    ask(&mut client);
+    crate::client::until(&mut client.0, b"\r\n\r\n");
+    drop(client);
+    assert!(upstream.wait_until_closed(crate::client::DEADLINE));
 }
 
 #[test]
