@@ -123,9 +123,9 @@ impl ErrorWords {
             .flatten()
             .find_map(|value| match value {
                 Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
-                Value::Array(items) if !items.is_empty() => Some(Value::Array(items.clone()).to_string()),
+                Value::Array(items) if !items.is_empty() => Some(json::text(value)),
                 Value::Object(members) if value.get("message").is_none() && value.get("detail").is_none() && !std::ptr::eq(value, body) => {
-                    (!members.is_empty()).then(|| value.to_string())
+                    (!members.is_empty()).then(|| json::text(value))
                 }
                 _ => None,
             });

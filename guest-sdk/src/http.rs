@@ -47,7 +47,7 @@ impl HttpRequest {
     /// Sets the body to this JSON, and `content-type`.
     #[must_use]
     pub fn json(mut self, body: &Value) -> Self {
-        self.body = body.to_string().into_bytes();
+        self.body = json::text(body).into_bytes();
         self.header("content-type", "application/json")
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::json;
 use crate::types::{Answer, ChatRequest, Media, MediaSource, Message, Part, Reasoning, Role, Sampling, Started, ToolCallDelta, Usage};
 use crate::{Capabilities, Description, KeySpec, Profile};
 
@@ -193,7 +194,7 @@ impl Profile {
     /// What its models' settings start from.
     #[must_use]
     pub fn settings(mut self, settings: &Value) -> Self {
-        self.settings = settings.to_string();
+        self.settings = json::text(settings);
         self
     }
 }

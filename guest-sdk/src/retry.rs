@@ -75,19 +75,13 @@ fn after(text: &str, factor: u64) -> Option<u64> {
 /// Seconds since 1970 of an HTTP date (RFC 9110, 5.6.7), in each of its three forms.
 fn http_date(text: &str) -> Option<i64> {
     // IMF-fixdate `Sun, 06 Nov 1994 08:49:37 GMT`; RFC 850 `Sunday, 06-Nov-94 08:49:37 GMT`; asctime `Sun Nov  6 08:49:37 1994`.
-    let mut words = text.split([' ', '-', ',']).filter(|word| !word.is_empty());
-    let _weekday = words.next()?;
-    let first = words.next()?;
-    let (day, month, year, time) = if first.starts_with(|c: char| c.is_ascii_digit()) {
-        let (month, year, time) = (words.next()?, words.next()?, words.next()?);
-        (words.next() == Some("GMT")).then_some((first, month, year, time))?
-    } else {
-        let (day, time, year) = (words.next()?, words.next()?, words.next()?);
-        (day, first, year, time)
-    };
-    if words.next().is_some() {
-        return None;
+    let mut words = [""; 6];
+    let mut count = 0;
+    for word in text.split([' ', '-', ',']).filter(|word| !word.is_empty()) {
+        *words.get_mut(count)? = word;
+        count += 1;
     }
+    let ([_, day, month, year, time, "GMT"] | [_, month, day, time, year]) = words[..count] else { return None };
     let month = 1 + i64::try_from(
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"].iter().position(|name| *name == month)?,
     )
@@ -99,11 +93,9 @@ fn http_date(text: &str) -> Option<i64> {
         _ => return None,
     };
     let day = number(day, 31).filter(|day| *day > 0)?;
-    let mut clock = time.split(':');
-    let (hour, minute, second) = (number(clock.next()?, 23)?, number(clock.next()?, 59)?, number(clock.next()?, 60)?);
-    if clock.next().is_some() {
-        return None;
-    }
+    let (hour, rest) = time.split_once(':')?;
+    let (minute, second) = rest.split_once(':')?;
+    let (hour, minute, second) = (number(hour, 23)?, number(minute, 59)?, number(second, 60)?);
     Some(days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 

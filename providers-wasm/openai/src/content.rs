@@ -1,5 +1,6 @@
 //! The pieces that whole messages and deltas have in common.
 
+use pg_llm_guest::json::text;
 use pg_llm_guest::prelude::*;
 
 /// Text and thinking of a `message` or a `delta`, in their order.
@@ -74,7 +75,7 @@ pub(crate) fn arguments(function: &Value) -> String {
     match function.get("arguments") {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),
-        Some(other) => other.to_string(),
+        Some(other) => text(other),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A streamed answer.
 
-use pg_llm_guest::json::record;
+use pg_llm_guest::json::{self, record};
 use pg_llm_guest::prelude::*;
 use pg_llm_guest::sse::MAX_FRAME;
 
@@ -68,7 +68,7 @@ impl StreamDecoder for ChatStream {
         if let Some(frame) = self.frames.finish() {
             self.framed = true;
             // Cut in the middle of an event that is no JSON yet: broken off, which the SDK says when no end was seen.
-            if frame.data.trim() == "[DONE]" || serde_json::from_str::<Value>(&frame.data).is_ok() {
+            if frame.data.trim() == "[DONE]" || json::read(&frame.data).is_ok() {
                 self.frame(&frame, events)?;
             }
         }
@@ -96,10 +96,10 @@ impl ChatStream {
             }
             return Ok(Progress::Done);
         }
-        let chunk = match serde_json::from_str::<Value>(data) {
+        let chunk = match json::read(data) {
             Ok(chunk) => chunk,
             Err(_) if frame.event == "error" => return Err(Failure::new(FailureKind::Server, data).with_raw(data.as_bytes())),
-            Err(error) => return Err(Failure::protocol(format!("an event of the stream is not JSON: {error}"), data.as_bytes())),
+            Err(mistake) => return Err(Failure::protocol(mistake.words("an event of the stream"), data.as_bytes())),
         };
         self.chunk(&chunk, events);
         match errors::in_body(&chunk, data.as_bytes(), self.quota_is_throttle) {

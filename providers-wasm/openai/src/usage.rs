@@ -1,5 +1,6 @@
 //! Token counts, in the one meaning that all providers share.
 
+use pg_llm_guest::json::text;
 use pg_llm_guest::prelude::*;
 
 /// Reads a `usage` object; none when it is no object or says nothing.
@@ -28,7 +29,7 @@ pub fn usage(wire: &Value) -> Option<Usage> {
             .or_else(|| wire.u64_at("cached_tokens")),
         cache_write_tokens: of_input("cache_write_tokens"),
         reasoning_tokens,
-        raw: Some(wire.to_string()),
+        raw: Some(text(wire)),
     })
 }
 
