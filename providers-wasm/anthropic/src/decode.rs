@@ -1,5 +1,6 @@
 //! A whole answer, and what it has in common with a streamed one.
 
+use pg_llm_guest::json;
 use pg_llm_guest::prelude::*;
 
 use crate::errors;
@@ -12,7 +13,7 @@ pub fn decode(request: &ChatRequest, response: &HttpResponse) -> Result<Answer, 
 }
 
 pub(crate) fn answer(bytes: &[u8], schema_tool: Option<&str>) -> Result<Answer, Failure> {
-    let body = pg_llm_guest::json::parse(bytes)?;
+    let body = json::parse(bytes)?;
     if let Some(failure) = errors::in_body(&body, bytes) {
         return Err(failure);
     }
@@ -69,7 +70,7 @@ pub(crate) fn answer(bytes: &[u8], schema_tool: Option<&str>) -> Result<Answer, 
 
 /// The input of a tool: an object, which a call without arguments has empty.
 pub(crate) fn input(block: &Value) -> String {
-    block.at("input").map_or_else(|| "{}".to_owned(), Value::to_string)
+    block.at("input").map_or_else(|| "{}".to_owned(), json::text)
 }
 
 /// What the provider's word means. With `schema_only` the tool that stands for a schema is all that was called.
@@ -95,6 +96,6 @@ pub fn usage(wire: &Value) -> Option<Usage> {
         cached_tokens: read,
         cache_write_tokens: written,
         reasoning_tokens: wire.get("output_tokens_details").and_then(|details| details.u64_at("thinking_tokens")),
-        raw: Some(wire.to_string()),
+        raw: Some(json::text(wire)),
     })
 }

@@ -1,5 +1,6 @@
 //! The models that the endpoint offers.
 
+use pg_llm_guest::json;
 use pg_llm_guest::prelude::*;
 
 use crate::settings::Wire;
@@ -27,7 +28,7 @@ impl Models for Anthropic {
                 display_name: model.word_at("display_name").map(str::to_owned),
                 context_window: model.u64_at("max_input_tokens"),
                 max_output_tokens: model.u64_at("max_tokens"),
-                raw: Some(model.to_string()),
+                raw: Some(json::text(model)),
                 ..ModelInfo::new(model.word_at("id")?)
             })
         });

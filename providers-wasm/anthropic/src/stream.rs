@@ -1,6 +1,6 @@
 //! A streamed answer.
 
-use pg_llm_guest::json::set;
+use pg_llm_guest::json::{self, set};
 use pg_llm_guest::prelude::*;
 use pg_llm_guest::sse::MAX_FRAME;
 
@@ -76,7 +76,7 @@ impl StreamDecoder for MessageStream {
         if let Some(frame) = self.frames.finish() {
             self.framed = true;
             // Cut in the middle of an event that is no JSON yet: broken off, which the SDK says when no end was seen.
-            if serde_json::from_str::<Value>(&frame.data).is_ok() {
+            if json::read(&frame.data).is_ok() {
                 self.frame(&frame, events)?;
             }
         }
@@ -97,13 +97,10 @@ impl MessageStream {
             // Not of this format, but of proxies that speak several.
             return Ok(Progress::Done);
         }
-        let event = match serde_json::from_str::<Value>(data) {
+        let event = match json::read(data) {
             Ok(event) => event,
             Err(_) if frame.event == "error" => return Err(Failure::new(FailureKind::Server, data).with_raw(data.as_bytes())),
-            Err(error) => {
-                let message = ["an event of the stream is not JSON: ", &error.to_string()].concat();
-                return Err(Failure::protocol(message, data.as_bytes()));
-            }
+            Err(mistake) => return Err(Failure::protocol(mistake.words("an event of the stream"), data.as_bytes())),
         };
         if frame.event == "error" {
             return Err(errors::failure(&event, data.as_bytes()));
