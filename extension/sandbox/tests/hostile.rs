@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "hostile/signing.rs"]
+mod signing;
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread;

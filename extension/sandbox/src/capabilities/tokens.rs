@@ -119,7 +119,8 @@ impl CallState {
         let answer = self.transmit(url.origin().is_tls(), private_ok, message, request.body.len()).map_err(failed)?;
         let (status, mut body) = (answer.status().as_u16(), answer.into_body().into_reader());
         let bytes = self.read_answer(&mut body).map_err(failed)?;
-        read_answer(status, &bytes).map_err(|e| match e {
+        let redactor = self.redactor();
+        read_answer(status, &bytes, |words| redactor.whole(words)).map_err(|e| match e {
             NoToken::Unavailable(said) => Error::Connect(format!("{place} gave no token: {said}")),
             NoToken::Refused(said) => Error::Key(format!("{place} gave no token: {said}")),
         })

@@ -116,14 +116,15 @@ fn secret<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Zeroizing<
     Ok(Option::<String>::deserialize(from)?.map(Zeroizing::new))
 }
 
-/// Reads what a token endpoint answered. Nothing of a token is in the error.
-pub(crate) fn read_answer(status: u16, body: &[u8]) -> Result<Token, NoToken> {
+/// Reads what a token endpoint answered. Nothing of a token is in the error. `redact` takes the secrets out of its words: before they are cut, for of a
+/// secret that is cut nothing would be recognised.
+pub(crate) fn read_answer(status: u16, body: &[u8], redact: impl Fn(&str) -> String) -> Result<Token, NoToken> {
     // serde's own words may quote what it read.
     let answer: Option<Answer> = serde_json::from_slice(body).ok();
     if status != 200 {
-        let said = answer.as_ref().and_then(|answer| Some(words(answer.error.as_ref()?, answer.error_description.as_deref())));
+        let said = answer.as_ref().and_then(|answer| Some(redact(&words(answer.error.as_ref()?, answer.error_description.as_deref()))));
         let text = match said {
-            Some(said) => format!("status {status}: {said}"),
+            Some(said) => format!("status {status}: {}", quoted(&said)),
             None => format!("status {status}"),
         };
         return Err(if matches!(status, 408 | 429 | 500..) { NoToken::Unavailable(text) } else { NoToken::Refused(text) });
@@ -148,10 +149,13 @@ pub(crate) fn read_answer(status: u16, body: &[u8]) -> Result<Token, NoToken> {
 fn words(error: &serde_json::Value, description: Option<&str>) -> String {
     // Not every server keeps to the string of RFC 6749.
     let code = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
-    let said = match description {
+    match description {
         Some(description) => format!("{code}: {description}"),
         None => code,
-    };
+    }
+}
+
+fn quoted(said: &str) -> String {
     said.chars().take(QUOTED).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
@@ -160,7 +164,8 @@ mod tests {
     use super::*;
 
     fn token(body: &str) -> Result<(String, u64), NoToken> {
-        read_answer(200, body.as_bytes()).map(|t| (String::from_utf8(t.secret.expose().to_vec()).unwrap(), t.lifetime.as_secs()))
+        read_answer(200, body.as_bytes(), str::to_owned)
+            .map(|t| (String::from_utf8(t.secret.expose().to_vec()).unwrap(), t.lifetime.as_secs()))
     }
 
     #[test]
@@ -227,21 +232,25 @@ mod tests {
 
     #[test]
     fn an_error_is_told_in_the_servers_words() {
-        let said =
-            read_answer(401, br#"{"error": "invalid_client", "error_description": "AADSTS7000215:\r\nInvalid client secret provided."}"#);
+        let read = |status, body: &str| read_answer(status, body.as_bytes(), str::to_owned).unwrap_err();
         assert_eq!(
-            said.unwrap_err(),
+            read(401, r#"{"error": "invalid_client", "error_description": "AADSTS7000215:\r\nInvalid client secret provided."}"#),
             NoToken::Refused("status 401: invalid_client: AADSTS7000215:  Invalid client secret provided.".to_owned())
         );
-        assert_eq!(read_answer(302, b"moved").unwrap_err(), NoToken::Refused("status 302".to_owned()));
-        assert_eq!(read_answer(201, br#"{"access_token": "x"}"#).unwrap_err(), NoToken::Refused("status 201".to_owned()));
+        assert_eq!(read(302, "moved"), NoToken::Refused("status 302".to_owned()));
+        assert_eq!(read(201, r#"{"access_token": "x"}"#), NoToken::Refused("status 201".to_owned()));
         for status in [408, 429, 500, 503, 529] {
-            assert!(matches!(read_answer(status, b"{}"), Err(NoToken::Unavailable(_))), "{status}");
+            assert!(matches!(read(status, "{}"), NoToken::Unavailable(_)), "{status}");
         }
-        let Err(NoToken::Refused(long)) = read_answer(400, format!(r#"{{"error": {{"message": "{}"}}}}"#, "ä".repeat(9000)).as_bytes())
-        else {
-            panic!()
-        };
+        let NoToken::Refused(long) = read(400, &format!(r#"{{"error": {{"message": "{}"}}}}"#, "ä".repeat(9000))) else { panic!() };
         assert!(long.chars().count() < 400);
+    }
+
+    #[test]
+    fn words_are_redacted_before_they_are_cut() {
+        let body = format!(r#"{{"error": "invalid", "error_description": "{}s3cr3t"}}"#, "x".repeat(QUOTED - 13));
+        let said = read_answer(400, body.as_bytes(), |words| words.replace("s3cr3t", "[redacted]")).unwrap_err();
+        let NoToken::Refused(said) = said else { panic!("{said:?}") };
+        assert!(!said.contains("s3") && said.ends_with("x[red"), "{said}");
     }
 }

@@ -1,9 +1,10 @@
 //! Sends whatever requests the test wants sent, and tells what became of each.
 //!
-//! `prompt` is a list of `{"method", "path", "headers": [[name, value]], "body_bytes", "repeat", "auth": {"key", "name", "prefix", "optional"}}`.
+//! `prompt` is a list of `{"method", "path", "headers": [[name, value]], "body_bytes", "repeat", "auth": {...}}`. `auth` names a
+//! `scheme` and what that has in the contract; without a scheme it is a header: `{"key", "name", "prefix", "optional"}`.
 
 use pg_llm_guest::bindings::provider::pg_llm::guest::http;
-use pg_llm_guest::http::{Auth, HeaderAuth, Method};
+use pg_llm_guest::http::{Auth, AwsSigv4Auth, GcpJwtAuth, HeaderAuth, Method, Oauth2ClientCredentialsAuth, TencentTc3Auth};
 use pg_llm_guest::prelude::*;
 
 use crate::loot;
@@ -21,7 +22,6 @@ pub(crate) fn commit(prompt: &str) -> Result<Answer, Failure> {
 }
 
 fn request(wanted: &Value) -> HttpRequest {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let method = match wanted["method"].as_str() {
         Some("POST") => Method::Post,
         Some("PUT") => Method::Put,
@@ -38,15 +38,44 @@ fn request(wanted: &Value) -> HttpRequest {
         request.body = body.as_bytes().to_vec();
     }
     if let Value::Object(_) = &wanted["auth"] {
-        let auth = &wanted["auth"];
-        request = request.auth(Auth::Header(HeaderAuth {
-            key: text(&auth["key"]),
-            name: text(&auth["name"]),
-            prefix: text(&auth["prefix"]),
-            optional: auth["optional"] == true,
-        }));
+        request = request.auth(auth(&wanted["auth"]));
     }
     request
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn auth(wanted: &Value) -> Auth {
+    let scopes = || wanted["scopes"].as_array().into_iter().flatten().map(text).collect();
+    match wanted["scheme"].as_str() {
+        Some("aws-sigv4") => Auth::AwsSigv4(AwsSigv4Auth {
+            access_key_id: text(&wanted["access_key_id"]),
+            secret_access_key: text(&wanted["secret_access_key"]),
+            session_token: wanted["session_token"].as_str().map(str::to_owned),
+            region: text(&wanted["region"]),
+            service: text(&wanted["service"]),
+        }),
+        Some("tencent-tc3") => Auth::TencentTc3(TencentTc3Auth {
+            secret_id: text(&wanted["secret_id"]),
+            secret_key: text(&wanted["secret_key"]),
+            service: text(&wanted["service"]),
+        }),
+        Some("oauth2-client-credentials") => Auth::Oauth2ClientCredentials(Oauth2ClientCredentialsAuth {
+            client_id: text(&wanted["client_id"]),
+            client_secret: text(&wanted["client_secret"]),
+            token_url: text(&wanted["token_url"]),
+            scopes: scopes(),
+        }),
+        Some("gcp-jwt") => Auth::GcpJwt(GcpJwtAuth { service_account: text(&wanted["service_account"]), scopes: scopes() }),
+        _ => Auth::Header(HeaderAuth {
+            key: text(&wanted["key"]),
+            name: text(&wanted["name"]),
+            prefix: text(&wanted["prefix"]),
+            optional: wanted["optional"] == true,
+        }),
+    }
 }
 
 fn send(request: &HttpRequest) -> Value {
