@@ -81,6 +81,9 @@ fn capability_names(flags: wit::Capabilities) -> Vec<String> {
         (wit::Capabilities::DOCUMENTS, "documents"),
         (wit::Capabilities::THINKING, "thinking"),
         (wit::Capabilities::LOGPROBS, "logprobs"),
+        (wit::Capabilities::EMBEDDINGS, "embeddings"),
+        (wit::Capabilities::RERANK, "rerank"),
+        (wit::Capabilities::LIST_MODELS, "list_models"),
     ]
     .into_iter()
     .filter(|(flag, _)| flags.contains(*flag))

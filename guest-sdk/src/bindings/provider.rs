@@ -2026,10 +2026,11 @@ pub mod exports {
                     #[doc =
                     " What a profile is known to support. Informative: a call is never refused for a flag that is not set."]
                     #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Clone, Copy)]
-                    pub struct Capabilities : u8 { const STREAM = 1 << 0; const TOOLS = 1
-                    << 1; const JSON_SCHEMA = 1 << 2; const VISION = 1 << 3; const
+                    pub struct Capabilities : u16 { const STREAM = 1 << 0; const TOOLS =
+                    1 << 1; const JSON_SCHEMA = 1 << 2; const VISION = 1 << 3; const
                     DOCUMENTS = 1 << 4; const THINKING = 1 << 5; const LOGPROBS = 1 << 6;
-                    }
+                    const EMBEDDINGS = 1 << 7; const RERANK = 1 << 8; const LIST_MODELS =
+                    1 << 9; }
                 }
                 #[derive(Clone, PartialEq)]
                 pub struct KeySpec {
@@ -2290,7 +2291,7 @@ pub mod exports {
                                 let flags15 = capabilities6;
                                 *base
                                     .add(9 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<u8>() = ((flags15.bits() >> 0) as i32) as u8;
+                                    .cast::<u16>() = ((flags15.bits() >> 0) as i32) as u16;
                                 let vec16 = (settings6.into_bytes()).into_boxed_slice();
                                 let ptr16 = vec16.as_ptr().cast::<u8>();
                                 let len16 = vec16.len();
@@ -7483,9 +7484,9 @@ macro_rules! __export_provider_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.61.1:pg-llm:guest@1.0.0:provider:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3744] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3774] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa1\x1c\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xbf\x1c\x01A\x02\x01\
 A\x13\x01BH\x01s\x04\0\x04json\x03\0\0\x01m\x04\x06system\x04user\x09assistant\x04\
 tool\x04\0\x04role\x03\0\x02\x01p}\x01q\x02\x05bytes\x01\x04\0\x03url\x01s\0\x04\
 \0\x0cmedia-source\x03\0\x05\x01ks\x01r\x04\x06source\x06\x0amedia-type\x07\x04n\
@@ -7548,24 +7549,25 @@ od]response.read\x01\x12\x01i\x0d\x01j\x01\x13\x01\x0c\x01@\x01\x07request\x0a\0
 m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\
 \x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x16pg-llm:guest/log@1\
 .0.0\x05\x04\x02\x03\0\0\x04json\x02\x03\0\x01\x08key-name\x01B\x12\x02\x03\x02\x01\
-\x05\x04\0\x04json\x03\0\0\x02\x03\x02\x01\x06\x04\0\x08key-name\x03\0\x02\x01n\x07\
+\x05\x04\0\x04json\x03\0\0\x02\x03\x02\x01\x06\x04\0\x08key-name\x03\0\x02\x01n\x0a\
 \x06stream\x05tools\x0bjson-schema\x06vision\x09documents\x08thinking\x08logprob\
-s\x04\0\x0ccapabilities\x03\0\x04\x01r\x03\x04name\x03\x08required\x7f\x0bdescri\
-ptions\x04\0\x08key-spec\x03\0\x06\x01ps\x01ks\x01p\x07\x01r\x06\x04names\x07ali\
-ases\x08\x10default-endpoint\x09\x04keys\x0a\x0ccapabilities\x05\x08settings\x01\
-\x04\0\x07profile\x03\0\x0b\x01p\x0c\x01r\x05\x04names\x07versions\x07summarys\x08\
-profiles\x0d\x0fsettings-schema\x01\x04\0\x0bdescription\x03\0\x0e\x01@\0\0\x0f\x04\
-\0\x08describe\x01\x10\x04\0\x1bpg-llm:guest/describe@1.0.0\x05\x07\x02\x03\0\0\x0c\
-chat-request\x02\x03\0\0\x06answer\x02\x03\0\0\x05event\x02\x03\0\0\x07failure\x01\
-B\x15\x02\x03\x02\x01\x08\x04\0\x0cchat-request\x03\0\0\x02\x03\x02\x01\x09\x04\0\
-\x06answer\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x05event\x03\0\x04\x02\x03\x02\x01\
-\x0b\x04\0\x07failure\x03\0\x06\x04\0\x0danswer-stream\x03\x01\x01h\x08\x01k\x05\
-\x01j\x01\x0a\x01\x07\x01@\x01\x04self\x09\0\x0b\x04\0\x1a[method]answer-stream.\
-next\x01\x0c\x01j\x01\x03\x01\x07\x01@\x01\x07request\x01\0\x0d\x04\0\x08complet\
-e\x01\x0e\x01i\x08\x01j\x01\x0f\x01\x07\x01@\x01\x07request\x01\0\x10\x04\0\x06s\
-tream\x01\x11\x04\0\x17pg-llm:guest/chat@1.0.0\x05\x0c\x04\0\x1bpg-llm:guest/pro\
-vider@1.0.0\x04\0\x0b\x0e\x01\0\x08provider\x03\0\0\0G\x09producers\x01\x0cproce\
-ssed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+s\x0aembeddings\x06rerank\x0blist-models\x04\0\x0ccapabilities\x03\0\x04\x01r\x03\
+\x04name\x03\x08required\x7f\x0bdescriptions\x04\0\x08key-spec\x03\0\x06\x01ps\x01\
+ks\x01p\x07\x01r\x06\x04names\x07aliases\x08\x10default-endpoint\x09\x04keys\x0a\
+\x0ccapabilities\x05\x08settings\x01\x04\0\x07profile\x03\0\x0b\x01p\x0c\x01r\x05\
+\x04names\x07versions\x07summarys\x08profiles\x0d\x0fsettings-schema\x01\x04\0\x0b\
+description\x03\0\x0e\x01@\0\0\x0f\x04\0\x08describe\x01\x10\x04\0\x1bpg-llm:gue\
+st/describe@1.0.0\x05\x07\x02\x03\0\0\x0cchat-request\x02\x03\0\0\x06answer\x02\x03\
+\0\0\x05event\x02\x03\0\0\x07failure\x01B\x15\x02\x03\x02\x01\x08\x04\0\x0cchat-\
+request\x03\0\0\x02\x03\x02\x01\x09\x04\0\x06answer\x03\0\x02\x02\x03\x02\x01\x0a\
+\x04\0\x05event\x03\0\x04\x02\x03\x02\x01\x0b\x04\0\x07failure\x03\0\x06\x04\0\x0d\
+answer-stream\x03\x01\x01h\x08\x01k\x05\x01j\x01\x0a\x01\x07\x01@\x01\x04self\x09\
+\0\x0b\x04\0\x1a[method]answer-stream.next\x01\x0c\x01j\x01\x03\x01\x07\x01@\x01\
+\x07request\x01\0\x0d\x04\0\x08complete\x01\x0e\x01i\x08\x01j\x01\x0f\x01\x07\x01\
+@\x01\x07request\x01\0\x10\x04\0\x06stream\x01\x11\x04\0\x17pg-llm:guest/chat@1.\
+0.0\x05\x0c\x04\0\x1bpg-llm:guest/provider@1.0.0\x04\0\x0b\x0e\x01\0\x08provider\
+\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10\
+wit-bindgen-rust\x060.61.1";
         };
     };
 }
