@@ -64,7 +64,8 @@ impl Provider for Anthropic {
                     | Capabilities::JSON_SCHEMA
                     | Capabilities::VISION
                     | Capabilities::DOCUMENTS
-                    | Capabilities::THINKING,
+                    | Capabilities::THINKING
+                    | Capabilities::LIST_MODELS,
             );
         Description::new("anthropic", env!("CARGO_PKG_VERSION"), "Anthropic's Messages API.")
             .profile(Profile { aliases: vec!["claude".to_owned()], ..profile })

@@ -23,7 +23,10 @@ pub fn describe() -> Description {
         | Capabilities::VISION
         | Capabilities::DOCUMENTS
         | Capabilities::THINKING
-        | Capabilities::LOGPROBS;
+        | Capabilities::LOGPROBS
+        | Capabilities::EMBEDDINGS
+        | Capabilities::RERANK
+        | Capabilities::LIST_MODELS;
     let profile = Profile::new("cohere")
         .endpoint("https://api.cohere.com")
         .key("default", true, "API key, from https://dashboard.cohere.com/api-keys")

@@ -38,7 +38,10 @@ pub fn describe() -> Description {
                 | Capabilities::JSON_SCHEMA
                 | Capabilities::VISION
                 | Capabilities::THINKING
-                | Capabilities::LOGPROBS,
+                | Capabilities::LOGPROBS
+                | Capabilities::EMBEDDINGS
+                | Capabilities::RERANK
+                | Capabilities::LIST_MODELS,
         );
         profile.aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
         description = description.profile(profile);

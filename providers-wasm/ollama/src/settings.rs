@@ -24,7 +24,9 @@ pub fn describe() -> Description {
         | Capabilities::JSON_SCHEMA
         | Capabilities::VISION
         | Capabilities::THINKING
-        | Capabilities::LOGPROBS;
+        | Capabilities::LOGPROBS
+        | Capabilities::EMBEDDINGS
+        | Capabilities::LIST_MODELS;
     let profile = Profile::new("ollama")
         .endpoint("http://127.0.0.1:11434")
         .key("default", false, "API key for https://ollama.com, from https://ollama.com/settings/keys; a server of one's own wants none")
