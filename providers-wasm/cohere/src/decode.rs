@@ -1,6 +1,6 @@
 //! A whole answer, and the pieces that it has in common with a stream.
 
-use pg_llm_guest::json::record;
+use pg_llm_guest::json::{self, record};
 use pg_llm_guest::prelude::*;
 
 use crate::{TOOL_PLAN, errors};
@@ -14,7 +14,7 @@ pub fn decode(body: &[u8]) -> Result<Answer, Failure> {
 
 /// The events that a whole answer would have been.
 pub(crate) fn whole(bytes: &[u8], events: &mut Vec<Event>) -> Result<(), Failure> {
-    let body = pg_llm_guest::json::parse(bytes)?;
+    let body = json::parse(bytes)?;
     if let Some(failure) = errors::in_body(&body, bytes) {
         return Err(failure);
     }
@@ -73,7 +73,7 @@ pub(crate) fn arguments(function: &Value) -> String {
         Some(Value::String(text)) if text.trim() == "null" => "{}".to_owned(),
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),
-        Some(other) => other.to_string(),
+        Some(other) => json::text(other),
     }
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn usage(wire: &Value) -> Option<Usage> {
         cached_tokens: wire.u64_at("cached_tokens"),
         cache_write_tokens: None,
         reasoning_tokens: count("reasoning_tokens"),
-        raw: Some(wire.to_string()),
+        raw: Some(json::text(wire)),
     })
 }
 

@@ -1,5 +1,6 @@
 //! `GET /v1/models`.
 
+use pg_llm_guest::json;
 use pg_llm_guest::prelude::*;
 
 use crate::{Cohere, errors};
@@ -32,7 +33,7 @@ impl Models for Cohere {
 fn model(wire: &Value) -> Option<ModelInfo> {
     Some(ModelInfo {
         context_window: wire.u64_at("context_length").filter(|tokens| *tokens > 0),
-        raw: Some(wire.to_string()),
+        raw: Some(json::text(wire)),
         ..ModelInfo::new(wire.word_at("name")?)
     })
 }

@@ -1,5 +1,6 @@
 //! A streamed answer.
 
+use pg_llm_guest::json;
 use pg_llm_guest::prelude::*;
 use pg_llm_guest::sse::MAX_FRAME;
 
@@ -54,7 +55,7 @@ impl StreamDecoder for ChatStream {
         if let Some(frame) = self.frames.finish() {
             self.framed = true;
             // Cut in the middle of an event that is no JSON yet: broken off, which the SDK says when no end was seen.
-            if serde_json::from_str::<Value>(&frame.data).is_ok() {
+            if json::read(&frame.data).is_ok() {
                 self.frame(&frame, events)?;
             }
         }
@@ -76,10 +77,10 @@ impl ChatStream {
         if data == "[DONE]" {
             return Ok(Progress::Done);
         }
-        let event = match serde_json::from_str::<Value>(data) {
+        let event = match json::read(data) {
             Ok(event) => event,
             Err(_) if frame.event == "error" => return Err(Failure::new(FailureKind::Server, data).with_raw(data.as_bytes())),
-            Err(error) => return Err(Failure::protocol(format!("an event of the stream is not JSON: {error}"), data.as_bytes())),
+            Err(mistake) => return Err(Failure::protocol(mistake.words("an event of the stream"), data.as_bytes())),
         };
         if frame.event == "error" {
             return Err(errors::of(&event, data.as_bytes()));

@@ -1,6 +1,6 @@
 //! What an object of the server says, whether it is all of the answer or a line of it.
 
-use pg_llm_guest::json::set;
+use pg_llm_guest::json::{self, set};
 use pg_llm_guest::prelude::*;
 
 use crate::errors;
@@ -12,7 +12,7 @@ const MAX_CALLS: u32 = 1024;
 pub fn decode(body: &[u8]) -> Result<Answer, Failure> {
     let mut spoken = Spoken::default();
     let mut events = Vec::new();
-    let raw = match pg_llm_guest::json::parse(body) {
+    let raw = match json::parse(body) {
         Ok(object) => {
             spoken.object(&object, body, &mut events)?;
             Some(String::from_utf8_lossy(body).into_owned())
@@ -22,7 +22,7 @@ pub fn decode(body: &[u8]) -> Result<Answer, Failure> {
             let mut lines = NdjsonDecoder::default();
             let complete = lines.push(body)?;
             for line in complete.into_iter().chain(lines.finish()) {
-                let Ok(object) = serde_json::from_str(&line) else { return Err(failure) };
+                let Ok(object) = json::read(&line) else { return Err(failure) };
                 spoken.object(&object, line.as_bytes(), &mut events)?;
             }
             None
@@ -36,6 +36,8 @@ pub fn decode(body: &[u8]) -> Result<Answer, Failure> {
 #[derive(Debug, Default)]
 pub(crate) struct Spoken {
     started: bool,
+    /// A message was among it, be it an empty one.
+    said: bool,
     calls: u32,
     /// What the last object said of it.
     done: Option<bool>,
@@ -54,7 +56,9 @@ impl Spoken {
         // `/api/generate` has the text, and the thinking, at the top.
         let text = message.map_or_else(|| object.text_at("response"), |message| message.text_at("content"));
         let done = object.get("done").and_then(Value::as_bool);
-        if message.is_some() || text.is_some() || done.is_some() {
+        let speaks = message.is_some() || text.is_some();
+        self.said |= speaks;
+        if speaks || done.is_some() {
             if !self.started {
                 self.started = true;
                 events.push(Event::Started(Started { id: None, model: object.word_at("model").map(str::to_owned) }));
@@ -70,13 +74,17 @@ impl Spoken {
                 events.push(Event::Logprobs(logprobs));
             }
             self.done = done;
-            if done == Some(true) && !self.finished {
+            if done == Some(true) && self.said && !self.finished {
                 self.finished = true;
                 events.extend(usage(object).map(Event::Usage));
                 events.push(Event::Finish(self.finish_reason(object)));
             }
         }
-        errors::in_body(object, raw).map_or(Ok(()), Err)
+        match errors::in_body(object, raw) {
+            Some(failure) => Err(failure),
+            None if done == Some(true) && !self.said => Err(Failure::protocol("the answer has no message", raw)),
+            None => Ok(()),
+        }
     }
 
     fn finish_reason(&self, object: &Value) -> FinishReason {
@@ -102,7 +110,7 @@ impl Spoken {
         let arguments = match function.get("arguments") {
             Some(Value::String(text)) => text.clone(),
             None | Some(Value::Null) => "{}".to_owned(),
-            Some(other) => other.to_string(),
+            Some(other) => json::text(other),
         };
         let id = call.word_at("id").map_or_else(|| format!("call_{index}"), str::to_owned);
         Some(ToolCallDelta { index, id: Some(id), name: Some(name.to_owned()), arguments, signature: None })
@@ -156,7 +164,7 @@ pub(crate) fn usage(object: &Value) -> Option<Usage> {
     (!raw.is_empty()).then(|| Usage {
         input_tokens: object.u64_at("prompt_eval_count"),
         output_tokens: object.u64_at("eval_count"),
-        raw: Some(Value::Object(raw).to_string()),
+        raw: Some(json::text(&Value::Object(raw))),
         ..Usage::default()
     })
 }

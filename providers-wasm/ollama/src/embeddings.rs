@@ -28,7 +28,9 @@ impl Embeddings for Ollama {
         if let Some(failure) = errors::in_body(&body, &response.body) {
             return Err(failure);
         }
-        let Some(vectors) = body.get("embeddings").and_then(Value::as_array) else {
+        // The one vector of `/api/embeddings`, for servers in between that use it.
+        let vectors = body.get("embeddings").and_then(Value::as_array).map(Vec::as_slice);
+        let Some(vectors) = vectors.or_else(|| body.at("embedding").map(std::slice::from_ref)) else {
             return Err(Failure::protocol("the response has no embeddings", &response.body));
         };
         Ok(EmbedAnswer {

@@ -1,5 +1,6 @@
 //! `GET /api/tags`: the models that the server has.
 
+use pg_llm_guest::json;
 use pg_llm_guest::prelude::*;
 
 use crate::settings::auth;
@@ -33,7 +34,7 @@ fn model(wire: &Value) -> Option<ModelInfo> {
         display_name: wire.word_at("name").filter(|name| *name != id).map(str::to_owned),
         // Newer servers tell it.
         context_window: wire.get("details").and_then(|details| details.u64_at("context_length")).filter(|tokens| *tokens > 0),
-        raw: Some(wire.to_string()),
+        raw: Some(json::text(wire)),
         ..ModelInfo::new(id)
     })
 }

@@ -1,5 +1,6 @@
 //! A streamed answer: one object a line.
 
+use pg_llm_guest::json;
 use pg_llm_guest::ndjson::MAX_LINE;
 use pg_llm_guest::prelude::*;
 
@@ -33,14 +34,14 @@ impl StreamDecoder for ChatStream {
     fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
         match self.lines.finish() {
             // Cut in the middle of a line: broken off, which the SDK says when no end was seen.
-            Some(line) if self.unread.is_empty() && line.starts_with('{') && serde_json::from_str::<Value>(&line).is_err() => return Ok(()),
+            Some(line) if self.unread.is_empty() && line.starts_with('{') && json::read(&line).is_err() => return Ok(()),
             Some(line) => self.line(&line, events)?,
             None => {}
         }
         if self.unread.is_empty() {
             return Ok(());
         }
-        let object = pg_llm_guest::json::parse(self.unread.as_bytes())?;
+        let object = json::parse(self.unread.as_bytes())?;
         self.spoken.object(&object, self.unread.as_bytes(), events)
     }
 }
@@ -48,10 +49,10 @@ impl StreamDecoder for ChatStream {
 impl ChatStream {
     fn line(&mut self, line: &str, events: &mut Vec<Event>) -> Result<(), Failure> {
         if self.unread.is_empty() {
-            match serde_json::from_str::<Value>(line) {
+            match json::read(line) {
                 Ok(object) => return self.spoken.object(&object, line.as_bytes(), events),
-                Err(error) if self.spoken.anything() => {
-                    return Err(Failure::protocol(format!("a line of the stream is not JSON: {error}"), line.as_bytes()));
+                Err(mistake) if self.spoken.anything() => {
+                    return Err(Failure::protocol(mistake.words("a line of the stream"), line.as_bytes()));
                 }
                 Err(_) => {}
             }

@@ -177,6 +177,7 @@ fn what_is_no_answer_is_a_failure_with_the_beginning_of_the_body() {
         "\"hi\"",
         "{}",
         "{\"message\": \"hi\"}",
+        "{\"model\":\"m\",\"done\":true}",
         "{\"status\":\"pulling\"}",
     ] {
         let failure = answered(200, body).unwrap_err();
@@ -198,6 +199,7 @@ fn an_answer_that_is_not_done_is_none() {
     assert_eq!(streamed(&format!("{begun}{{\"model\":")).failure.unwrap().kind, FailureKind::Broken);
     assert_eq!(streamed("{\"model\":").failure.unwrap().kind, FailureKind::Broken);
     assert_eq!(streamed("").failure.unwrap().kind, FailureKind::Broken);
+    assert_eq!(streamed("{\"model\":\"m\",\"done\":true}\n").failure.unwrap().kind, FailureKind::Protocol);
     assert_eq!(streamed(&format!("{begun}half}}\n")).failure.unwrap().kind, FailureKind::Protocol);
 }
 
@@ -281,6 +283,7 @@ fn embeddings_are_one_vector_an_input() {
     assert_eq!(answer.vectors, [[0.5, -1.0], [0.0, 0.001]]);
     assert_eq!((answer.model.as_deref(), answer.usage.unwrap().input_tokens), (Some("m"), Some(4)));
     assert_eq!(embed(1, 200, json!({ "embeddings": [[1.0]] })).unwrap().usage, None);
+    assert_eq!(embed(1, 200, json!({ "embedding": [1.0] })).unwrap().vectors, [[1.0]]);
     for wrong in [
         json!({}),
         json!({ "embeddings": [] }),

@@ -26,5 +26,5 @@ fn a_stream_that_ends_early_is_never_an_answer() {
 
 #[test]
 fn recorded_embeddings_decode_to_what_the_providers_client_made_of_them() {
-    recordings::embeddings_decode_as_expected::<Ollama>(&of_kind(&["api_embed"]));
+    recordings::embeddings_decode_as_expected::<Ollama>(&of_kind(&["api_embed", "embed", "api_embeddings", "embeddings"]));
 }
