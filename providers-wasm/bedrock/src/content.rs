@@ -1,5 +1,6 @@
 //! The pieces that whole answers and streams have in common.
 
+use pg_llm_guest::json::text;
 use pg_llm_guest::prelude::*;
 
 /// What the provider's word for the end means. `answered` says that the answer came as the arguments of a tool, whose call is no call.
@@ -38,6 +39,6 @@ pub(crate) fn usage(wire: &Value) -> Option<Usage> {
         cached_tokens: cached,
         cache_write_tokens: written,
         reasoning_tokens: None,
-        raw: Some(wire.to_string()),
+        raw: Some(text(wire)),
     })
 }

@@ -1,5 +1,6 @@
 //! A whole answer.
 
+use pg_llm_guest::json;
 use pg_llm_guest::prelude::*;
 
 use crate::content::{finish_reason, is_server_tool, usage};
@@ -14,7 +15,7 @@ pub fn decode(request: &ChatRequest, response: &HttpResponse) -> Result<Answer, 
 
 /// An answer, of which the call of `answer_tool` is the text.
 pub(crate) fn answer(bytes: &[u8], id: Option<&str>, answer_tool: Option<&str>) -> Result<Answer, Failure> {
-    let body = pg_llm_guest::json::parse(bytes)?;
+    let body = json::parse(bytes)?;
     let Some(message) = body.pointer("/output/message").filter(|message| message.is_object()) else {
         return Err(errors::in_body(&body, bytes));
     };
@@ -26,7 +27,7 @@ pub(crate) fn answer(bytes: &[u8], id: Option<&str>, answer_tool: Option<&str>) 
         } else if let Some(reasoning) = block.at("reasoningContent") {
             parts.extend(thinking(reasoning).map(Part::Thinking));
         } else if let Some(tool_use) = block.at("toolUse").filter(|tool_use| !is_server_tool(tool_use)) {
-            let arguments = tool_use.at("input").map(Value::to_string).unwrap_or_default();
+            let arguments = tool_use.at("input").map(json::text).unwrap_or_default();
             let name = tool_use.text_at("name").unwrap_or_default();
             if answer_tool == Some(name) {
                 answered = true;

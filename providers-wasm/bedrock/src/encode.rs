@@ -1,6 +1,6 @@
 //! What is sent.
 
-use pg_llm_guest::json::{record, set};
+use pg_llm_guest::json::{record, set, text};
 use pg_llm_guest::prelude::*;
 
 use crate::messages::{self, Conversation};
@@ -170,7 +170,7 @@ fn response_format(request: &ChatRequest, schema_as_tool: bool) -> Result<Option
         Some(ResponseFormat::JsonSchema(_)) if schema_as_tool => Ok(None),
         Some(ResponseFormat::JsonSchema(format)) => {
             // The schema is a text inside the JSON.
-            let schema = Value::Object(object("the schema of the response format", "", &format.schema)?).to_string();
+            let schema = text(&object("the schema of the response format", "", &format.schema)?.into());
             let described = record([("schema", schema.into()), ("name", format.name.as_str().into())]);
             Ok(Some(record([("type", "json_schema".into()), ("structure", one("jsonSchema", described))])))
         }

@@ -1,95 +1,17 @@
 //! Every shape of an answer, whole and streamed.
-#![allow(clippy::unwrap_used, clippy::panic)] // this is how a test fails
+#![allow(clippy::unwrap_used, clippy::wildcard_imports)] // this is how a test fails; all of what Bedrock writes
 
-use pg_llm_guest::event_stream::HeaderValue;
+mod wire;
+
 use pg_llm_guest::http::Headers;
 use pg_llm_guest::prelude::*;
-use pg_llm_guest::testing::{Outcome, decode_embed, decode_rerank, decode_stream, decode_whole, every_cut};
+use pg_llm_guest::testing::{decode_stream, decode_whole, every_cut};
 use pg_llm_provider_bedrock::{Bedrock, encode};
 
-fn request() -> ChatRequest {
-    ChatRequest::new("amazon.nova-lite-v1:0", vec![Message::user("hello")])
-}
-
-/// One whose answer is to come as the arguments of a tool.
-fn as_tool() -> ChatRequest {
-    let format = JsonSchemaFormat { name: "answer".into(), schema: r#"{"type":"object"}"#.into(), strict: true };
-    ChatRequest { settings: r#"{"schema_style":"tool"}"#.into(), response_format: Some(ResponseFormat::JsonSchema(format)), ..request() }
-}
-
-fn head(status: u16, fields: &[(&str, &str)]) -> ResponseHead {
-    ResponseHead { status, headers: fields.iter().copied().collect() }
-}
-
-fn answered(status: u16, fields: &[(&str, &str)], body: &str) -> Result<Answer, Failure> {
-    decode_whole::<Bedrock>(&request(), HttpResponse { head: head(status, fields), body: body.into() })
-}
-
-fn whole(content: &Value, stop_reason: &str) -> Result<Answer, Failure> {
-    let body = json!({ "output": { "message": { "role": "assistant", "content": content } }, "stopReason": stop_reason, "usage": { "inputTokens": 1, "outputTokens": 2, "totalTokens": 3 }, "metrics": { "latencyMs": 5 } });
-    answered(200, &[("x-amzn-requestid", "id-1")], &body.to_string())
-}
+use wire::*;
 
 fn parts(content: &Value) -> Vec<Part> {
     whole(content, "end_turn").unwrap().parts
-}
-
-/// A message as Bedrock writes it.
-fn message(message_type: &str, name_of_name: &str, name: &str, payload: &str) -> Vec<u8> {
-    let headers = [(name_of_name, name), (":content-type", "application/json"), (":message-type", message_type)];
-    let headers = headers.map(|(name, value)| (name.to_owned(), HeaderValue::Text(value.to_owned())));
-    EventStreamMessage { headers: headers.to_vec(), payload: payload.as_bytes().to_vec() }.to_bytes()
-}
-
-fn event(name: &str, payload: &Value) -> Vec<u8> {
-    // With the padding that hides lengths.
-    let mut payload = payload.clone();
-    payload["p"] = "abcdefghij".into();
-    message("event", ":event-type", name, &payload.to_string())
-}
-
-fn exception(name: &str, payload: &Value) -> Vec<u8> {
-    message("exception", ":exception-type", name, &payload.to_string())
-}
-
-fn start() -> Vec<u8> {
-    event("messageStart", &json!({ "role": "assistant" }))
-}
-
-fn tool_start(index: u64, id: &str, name: &str) -> Vec<u8> {
-    event("contentBlockStart", &json!({ "contentBlockIndex": index, "start": { "toolUse": { "toolUseId": id, "name": name } } }))
-}
-
-fn delta(index: u64, delta: &Value) -> Vec<u8> {
-    event("contentBlockDelta", &json!({ "contentBlockIndex": index, "delta": delta }))
-}
-
-fn input(index: u64, piece: &str) -> Vec<u8> {
-    delta(index, &json!({ "toolUse": { "input": piece } }))
-}
-
-fn block_stop(index: u64) -> Vec<u8> {
-    event("contentBlockStop", &json!({ "contentBlockIndex": index }))
-}
-
-fn stop(reason: &str) -> Vec<u8> {
-    event("messageStop", &json!({ "stopReason": reason }))
-}
-
-fn metadata() -> Vec<u8> {
-    event("metadata", &json!({ "usage": { "inputTokens": 7, "outputTokens": 8, "totalTokens": 15 }, "metrics": { "latencyMs": 9 } }))
-}
-
-fn stream_head() -> ResponseHead {
-    head(200, &[("content-type", "application/vnd.amazon.eventstream"), ("x-amzn-requestid", "id-1")])
-}
-
-fn streamed_to(request: &ChatRequest, messages: &[Vec<u8>]) -> Outcome {
-    decode_stream::<Bedrock>(request, stream_head(), vec![messages.concat()])
-}
-
-fn streamed(messages: &[Vec<u8>]) -> Outcome {
-    streamed_to(&request(), messages)
 }
 
 fn text(text: &str) -> Part {
@@ -303,42 +225,6 @@ fn a_stream_ends_with_its_metadata_or_with_its_body_after_the_end_of_the_message
 }
 
 #[test]
-fn an_exception_in_the_middle_of_a_stream_comes_after_what_was_said_before_it() {
-    for (name, code, kind) in [
-        ("throttlingException", "ThrottlingException", FailureKind::RateLimit),
-        ("serviceUnavailableException", "ServiceUnavailableException", FailureKind::Overloaded),
-        ("internalServerException", "InternalServerException", FailureKind::Server),
-        ("modelStreamErrorException", "ModelStreamErrorException", FailureKind::Server),
-        ("modelTimeoutException", "ModelTimeoutException", FailureKind::Timeout),
-        ("validationException", "ValidationException", FailureKind::InvalidRequest),
-        ("surpriseException", "SurpriseException", FailureKind::Server),
-    ] {
-        let payload = json!({ "message": "No more." });
-        for last in [exception(name, &payload), event(name, &payload)] {
-            let outcome = streamed(&[start(), delta(0, &json!({ "text": "Hello" })), last]);
-            assert_eq!(outcome.answer().text(), "Hello");
-            let failure = outcome.failure.unwrap();
-            assert_eq!((failure.kind, failure.code.as_deref(), failure.message.as_str()), (kind, Some(code), "No more."));
-            assert_eq!((failure.status, failure.request_id.as_deref()), (Some(200), Some("id-1")));
-            assert!(failure.raw.unwrap().contains("No more."));
-        }
-    }
-    let too_long = streamed(&[exception("validationException", &json!({ "message": "Input is too long for requested model." }))]);
-    assert_eq!(too_long.failure.unwrap().kind, FailureKind::ContextLength);
-    let original =
-        streamed(&[exception("modelStreamErrorException", &json!({ "originalMessage": "Out of memory.", "originalStatusCode": 500 }))]);
-    assert_eq!(original.failure.unwrap().message, "Out of memory.");
-    // An error of the stream itself says it in headers, and what it says may be nothing.
-    let headers = [(":message-type", "error"), (":error-code", "InternalFailure"), (":error-message", "Broke.")];
-    let headers = headers.map(|(name, value)| (name.to_owned(), HeaderValue::Text(value.to_owned()))).to_vec();
-    let failure = streamed(&[EventStreamMessage { headers, payload: Vec::new() }.to_bytes()]).failure.unwrap();
-    assert_eq!((failure.kind, failure.message.as_str(), failure.code.as_deref()), (FailureKind::Server, "Broke.", Some("InternalFailure")));
-    let failure = streamed(&[message("error", ":nothing", "x", "")]).failure.unwrap();
-    assert_eq!((failure.kind, failure.code), (FailureKind::Server, None));
-    assert!(!failure.message.is_empty());
-}
-
-#[test]
 fn a_stream_that_is_none_is_a_failure_or_an_answer_as_a_whole() {
     let json_head = || head(200, &[("content-type", "application/json; charset=utf-8"), ("x-amzn-requestid", "id-1")]);
     let played = |body: &str| decode_stream::<Bedrock>(&request(), json_head(), vec![body.into()]);
@@ -359,142 +245,6 @@ fn a_stream_that_is_none_is_a_failure_or_an_answer_as_a_whole() {
     let failure = streamed(&[b"<html><body>Service busy</body></html>".to_vec()]).failure.unwrap();
     assert_eq!((failure.kind, failure.status), (FailureKind::Protocol, Some(200)));
     assert!(failure.raw.unwrap().contains("Service busy"));
-}
-
-#[test]
-fn what_is_no_answer_is_a_failure_with_the_beginning_of_the_body() {
-    for body in
-        ["", "  ", "<html>busy</html>", "{\"output\": ", "[]", "null", "42", "{}", r#"{"output":{}}"#, r#"{"output":{"message":7}}"#]
-    {
-        let failure = answered(200, &[], body).unwrap_err();
-        assert_eq!((failure.kind, failure.status), (FailureKind::Protocol, Some(200)), "{body}");
-        assert_eq!(failure.raw.as_deref(), (!body.is_empty()).then_some(body));
-    }
-    // What a path that does not exist answers, under a status of success.
-    let failure =
-        answered(200, &[], r#"{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"Version":"1.0"}"#).unwrap_err();
-    assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::NotFound, Some("UnknownOperationException")));
-}
-
-#[test]
-fn errors_have_the_kind_that_their_name_and_words_say() {
-    let failure = |status: u16, name: &str, message: &str| {
-        let header = format!("{name}:http://internal.example/coral/com.example.bedrock/");
-        answered(status, &[("x-amzn-errortype", &header)], &json!({ "message": message }).to_string()).unwrap_err()
-    };
-    for (status, name, message, kind) in [
-        (400, "ValidationException", "Malformed input request", FailureKind::InvalidRequest),
-        (
-            400,
-            "ValidationException",
-            "The model returned the following errors: Input is too long for requested model.",
-            FailureKind::ContextLength,
-        ),
-        (400, "ValidationException", "prompt is too long: 210000 tokens > 200000 maximum", FailureKind::ContextLength),
-        (400, "ValidationException", "This model's maximum context length is 202752 tokens.", FailureKind::ContextLength),
-        (400, "ValidationException", "Too many input tokens. Max input tokens: 8192", FailureKind::ContextLength),
-        (400, "ValidationException", "The provided model identifier is invalid.", FailureKind::NotFound),
-        (403, "AccessDeniedException", "You don't have access to the model with the specified model ID.", FailureKind::Permission),
-        (403, "AccessDeniedException", "Authentication failed: Please make sure your API Key is valid.", FailureKind::Authentication),
-        (403, "UnrecognizedClientException", "The security token included in the request is invalid.", FailureKind::Authentication),
-        (403, "InvalidSignatureException", "The request signature does not match.", FailureKind::Authentication),
-        (403, "ExpiredTokenException", "The security token included in the request is expired", FailureKind::Authentication),
-        (404, "ResourceNotFoundException", "Could not resolve the foundation model.", FailureKind::NotFound),
-        (408, "ModelTimeoutException", "Took too long.", FailureKind::Timeout),
-        (424, "ModelErrorException", "The model broke.", FailureKind::Server),
-        (429, "ThrottlingException", "Too many tokens, please wait before trying again.", FailureKind::RateLimit),
-        (429, "ModelNotReadyException", "Not ready.", FailureKind::Overloaded),
-        (400, "ServiceQuotaExceededException", "Your request exceeds the service quota.", FailureKind::Quota),
-        (500, "InternalServerException", "Broke.", FailureKind::Server),
-        (503, "ServiceUnavailableException", "Busy.", FailureKind::Overloaded),
-        (418, "TeapotException", "Short and stout.", FailureKind::InvalidRequest),
-    ] {
-        let failure = failure(status, name, message);
-        assert_eq!((failure.kind, failure.code.as_deref(), failure.message.as_str()), (kind, Some(name), message));
-        assert_eq!(failure.status, Some(status));
-        assert_eq!(failure.retryable, (kind == FailureKind::Quota).then_some(false));
-    }
-}
-
-#[test]
-fn an_error_s_name_and_words_are_found_in_the_body_too() {
-    let failure = |body: &str| answered(400, &[], body).unwrap_err();
-    let typed = failure(r#"{"__type":"com.amazonaws.bedrock#ServiceUnavailableException","message":"Busy."}"#);
-    assert_eq!((typed.kind, typed.code.as_deref()), (FailureKind::Overloaded, Some("ServiceUnavailableException")));
-    assert_eq!(failure(r#"{"code":"ThrottlingException","message":"Slow."}"#).kind, FailureKind::RateLimit);
-    assert_eq!(failure(r#"{"Message":"User is not authorized"}"#).message, "User is not authorized");
-    assert_eq!(failure("<html>").message, "HTTP status 400");
-    assert_eq!(answered(403, &[], "").unwrap_err().kind, FailureKind::Permission);
-}
-
-#[test]
-fn an_error_carries_the_providers_words_and_hints() {
-    let fields = [("x-amzn-requestid", "id-9"), ("x-amzn-errortype", "ThrottlingException"), ("retry-after", "2")];
-    let body = r#"{"message":"Slow down."}"#;
-    let wanted = Failure {
-        kind: FailureKind::RateLimit,
-        status: Some(429),
-        code: Some("ThrottlingException".into()),
-        message: "Slow down.".into(),
-        retry_after_ms: Some(2000),
-        retryable: None,
-        request_id: Some("id-9".into()),
-        raw: Some(body.into()),
-    };
-    assert_eq!(answered(429, &fields, body).unwrap_err(), wanted);
-    // A stream that does not begin fails alike.
-    assert_eq!(decode_stream::<Bedrock>(&request(), head(429, &fields), vec![body.into()]).failure, Some(wanted));
-}
-
-#[test]
-fn embeddings_are_read_in_each_familys_shape() {
-    let decoded = |inputs: usize, headers: &[(&str, &str)], body: Value| {
-        let model = if inputs == 1 { "amazon.titan-embed-text-v2:0" } else { "cohere.embed-english-v3" };
-        let response = HttpResponse { head: head(200, headers), body: body.to_string().into_bytes() };
-        let answer = decode_embed::<Bedrock>(&EmbedRequest::new(model, vec!["x".into(); inputs]), response);
-        answer.map(|answer| (answer.vectors, answer.usage.and_then(|usage| usage.input_tokens))).map_err(|failure| failure.kind)
-    };
-    let counted = [("x-amzn-bedrock-input-token-count", "5")];
-    let titan = json!({ "embedding": [0.5, -1, 2e-1], "embeddingsByType": { "float": [0.5, -1, 0.2] }, "inputTextTokenCount": 4 });
-    assert_eq!(decoded(1, &counted, titan), Ok((vec![vec![0.5, -1.0, 0.2]], Some(4))));
-    assert_eq!(decoded(1, &[], json!({ "embeddingsByType": { "float": [0.5] } })), Ok((vec![vec![0.5]], None)));
-    let wanted = Ok((vec![vec![0.5, 1.0], vec![1.5, 2.0]], Some(5)));
-    let cohere = json!({ "id": "i", "response_type": "embeddings_floats", "texts": ["x", "x"], "embeddings": [[0.5, 1], [1.5, 2]] });
-    assert_eq!(decoded(2, &counted, cohere), wanted);
-    let by_type =
-        json!({ "response_type": "embeddings_by_type", "embeddings": { "float": [[0.5, 1], [1.5, 2]], "int8": [[1, 2], [3, 4]] } });
-    assert_eq!(decoded(2, &counted, by_type), wanted);
-    let nova = json!({ "embeddings": [{ "embeddingType": "TEXT", "embedding": [0.5] }] });
-    assert_eq!(decoded(1, &counted, nova), Ok((vec![vec![0.5]], Some(5))));
-    for wrong in [
-        json!({}),
-        json!({ "embedding": [] }),
-        json!({ "embedding": ["x"] }),
-        json!({ "embeddings": [[1], [2]] }),
-        json!({ "embeddings": { "int8": [[1]] } }),
-        json!({ "embedding": 7 }),
-    ] {
-        assert_eq!(decoded(1, &[], wrong.clone()), Err(FailureKind::Protocol), "{wrong}");
-    }
-    let error = HttpResponse {
-        head: head(400, &[("x-amzn-errortype", "ValidationException")]),
-        body: r#"{"message":"Too many input tokens."}"#.into(),
-    };
-    let failure = decode_embed::<Bedrock>(&EmbedRequest::new("amazon.titan-embed-text-v2:0", vec!["x".into()]), error).unwrap_err();
-    assert_eq!(failure.kind, FailureKind::ContextLength);
-}
-
-#[test]
-fn documents_are_ranked_by_their_scores() {
-    let decoded = |body: &str| {
-        let request = RerankRequest::new("cohere.rerank-v3-5:0", "q", vec!["a".into(), "b".into()]);
-        decode_rerank::<Bedrock>(&request, HttpResponse::new(200, body))
-    };
-    let answer = decoded(r#"{"results":[{"index":0,"relevance_score":0.25},{"index":1,"relevance_score":0.75}]}"#).unwrap();
-    assert_eq!(answer.results, [Ranked { index: 1, score: 0.75 }, Ranked { index: 0, score: 0.25 }]);
-    for wrong in ["{}", r#"{"results":[{"index":0}]}"#, r#"{"results":[{"index":2,"relevance_score":1}]}"#, r#"{"results":7}"#] {
-        assert_eq!(decoded(wrong).unwrap_err().kind, FailureKind::Protocol, "{wrong}");
-    }
 }
 
 #[test]

@@ -305,55 +305,6 @@ fn no_two_documents_have_one_name() {
 }
 
 #[test]
-fn embeddings_are_asked_for_in_the_words_of_the_models_family() {
-    let mut request = EmbedRequest::new("amazon.titan-embed-text-v2:0", vec!["grüße".into()]);
-    request.settings = json!({ "normalize": false }).to_string();
-    request.dimensions = Some(512);
-    request.extra_body = Some(r#"{"embeddingTypes":["float"]}"#.into());
-    check("embed_titan", &Bedrock::encode_embed(&request).unwrap());
-    let body = |model: &str, inputs: &[&str], dimensions, purpose| {
-        let inputs = inputs.iter().map(|input| (*input).to_owned()).collect();
-        let request = EmbedRequest { dimensions, purpose, ..EmbedRequest::new(model, inputs) };
-        Bedrock::encode_embed(&request).map(|http| serde_json::from_slice::<Value>(&http.body).unwrap()).map_err(|failure| failure.kind)
-    };
-    assert_eq!(
-        body("amazon.titan-embed-image-v1", &["a"], Some(256), Some(Purpose::Query)),
-        Ok(json!({ "inputText": "a", "embeddingConfig": { "outputEmbeddingLength": 256 } }))
-    );
-    assert_eq!(
-        body("cohere.embed-multilingual-v3", &["a", "b"], None, None),
-        Ok(json!({ "texts": ["a", "b"], "input_type": "search_document" }))
-    );
-    assert_eq!(
-        body("us.cohere.embed-v4:0", &["a"], Some(256), Some(Purpose::Query)),
-        Ok(json!({ "texts": ["a"], "input_type": "search_query", "output_dimension": 256 }))
-    );
-    assert_eq!(
-        body("amazon.nova-2-multimodal-embeddings-v1:0", &["a"], Some(384), Some(Purpose::Clustering)),
-        Ok(
-            json!({ "taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": { "embeddingPurpose": "CLUSTERING", "embeddingDimension": 384, "text": { "truncationMode": "NONE", "value": "a" } } })
-        )
-    );
-    assert_eq!(body("amazon.titan-embed-text-v2:0", &["a", "b"], None, None), Err(FailureKind::InvalidRequest));
-    assert_eq!(body("meta.llama3-1-70b", &["a"], None, None), Err(FailureKind::Unsupported));
-    assert_eq!(Bedrock::max_inputs("us.cohere.embed-v4:0", "{}"), 96);
-    assert_eq!(Bedrock::max_inputs("arn:aws:bedrock:x:1:provisioned-model/y", r#"{"model_family":"cohere"}"#), 96);
-    for model in ["amazon.titan-embed-text-v2:0", "amazon.nova-2-multimodal-embeddings-v1:0", "x"] {
-        assert_eq!(Bedrock::max_inputs(model, "{}"), 1);
-    }
-}
-
-#[test]
-fn reranking_is_asked_for_by_cohere_s_words() {
-    let mut request = RerankRequest::new("cohere.rerank-v3-5:0", "q", vec!["a".into(), "b".into()]);
-    request.top_n = Some(1);
-    check("rerank_cohere", &Bedrock::encode_rerank(&request).unwrap());
-    request.model = "amazon.rerank-v1:0".into();
-    let body: Value = serde_json::from_slice(&Bedrock::encode_rerank(&request).unwrap().body).unwrap();
-    assert_eq!(body, json!({ "query": "q", "documents": ["a", "b"], "top_n": 1 }));
-}
-
-#[test]
 fn what_cannot_be_sent_is_the_callers_mistake_and_no_panic() {
     let broken = |change: fn(&mut ChatRequest)| {
         let mut request = everything();
