@@ -11,13 +11,17 @@ pub(crate) fn system(messages: &[Message]) -> Result<Option<Value>, Failure> {
     let mut parts = Vec::new();
     for part in messages.iter().filter(|message| message.role == Role::System).flat_map(|message| &message.parts) {
         let Part::Text(text) = part else { return Err(Failure::unsupported("a system instruction can only be text")) };
-        parts.push(text_part(text));
+        if !text.is_empty() {
+            parts.push(text_part(text));
+        }
     }
     Ok((!parts.is_empty()).then(|| record([("parts", parts.into())])))
 }
 
-/// The `contents` of the body. The results of the calls of one turn belong into one content, so results that follow each other are put together.
-pub(crate) fn encode(messages: &[Message]) -> Result<Vec<Value>, Failure> {
+/// The `contents` of the body.
+///
+/// The results of the calls of one turn belong into one content, so results that follow each other are put together.
+pub(crate) fn encode(messages: &[Message], with_ids: bool) -> Result<Vec<Value>, Failure> {
     let mut contents = Vec::with_capacity(messages.len());
     let mut results: Vec<Value> = Vec::new();
     for (at, message) in messages.iter().enumerate() {
@@ -27,11 +31,11 @@ pub(crate) fn encode(messages: &[Message]) -> Result<Vec<Value>, Failure> {
         match message.role {
             Role::System => {}
             Role::User => contents.push(content("user", user(message)?)),
-            Role::Assistant => contents.push(content("model", model(message)?)),
+            Role::Assistant => contents.push(content("model", model(message, with_ids)?)),
             Role::Tool => {
                 for part in &message.parts {
                     let Part::ToolResult(result) = part else { return Err(misplaced(part, "tool")) };
-                    results.push(tool_result(result, &messages[..at])?);
+                    results.push(tool_result(result, with_ids, &messages[..at])?);
                 }
             }
         }
@@ -55,7 +59,7 @@ fn text_part(text: &str) -> Value {
 }
 
 fn user(message: &Message) -> Result<Vec<Value>, Failure> {
-    let parts = message.parts.iter().map(|part| match part {
+    let parts = message.parts.iter().filter(|part| !is_empty(part)).map(|part| match part {
         Part::Text(text) => Ok(text_part(text)),
         Part::Image(media) | Part::Document(media) => media_part(media, matches!(part, Part::Document(_))),
         Part::ToolCall(_) | Part::ToolResult(_) | Part::Thinking(_) => Err(misplaced(part, "user")),
@@ -65,13 +69,14 @@ fn user(message: &Message) -> Result<Vec<Value>, Failure> {
 
 /// What the model said, each part with the signature that it came with.
 ///
-/// Thinking goes back only when it is signed: what is not is a summary for people, and the model does not need it. Redacted thinking is another provider's,
-/// which nobody else can read. A signature without thinking is that of a text.
-fn model(message: &Message) -> Result<Vec<Value>, Failure> {
+/// Thinking goes back only when it is signed: what is not is a summary for people, and the model does not need it. Redacted thinking is
+/// another provider's, which nobody else can read. A signature without thinking is that of a text.
+fn model(message: &Message, with_ids: bool) -> Result<Vec<Value>, Failure> {
     let mut parts: Vec<Value> = Vec::with_capacity(message.parts.len());
     let mut pending: Option<&str> = None;
     for part in &message.parts {
         match part {
+            Part::Text(_) if is_empty(part) && pending.is_none() => {}
             Part::Text(text) => {
                 let mut encoded = text_part(text);
                 if let Some(signature) = pending.take() {
@@ -95,13 +100,18 @@ fn model(message: &Message) -> Result<Vec<Value>, Failure> {
             },
             Part::ToolCall(call) => {
                 parts.extend(pending.take().map(signature_part));
-                parts.push(tool_call(call)?);
+                parts.push(tool_call(call, with_ids)?);
             }
             Part::Image(_) | Part::Document(_) | Part::ToolResult(_) => return Err(misplaced(part, "assistant")),
         }
     }
     parts.extend(pending.map(signature_part));
     Ok(parts)
+}
+
+/// Vertex AI refuses a text without words.
+fn is_empty(part: &Part) -> bool {
+    matches!(part, Part::Text(text) if text.is_empty())
 }
 
 fn is_unsigned_text(part: &Value) -> bool {
@@ -121,10 +131,10 @@ fn sign(part: &mut Value, signature: &str) {
     }
 }
 
-fn tool_call(call: &ToolCall) -> Result<Value, Failure> {
+fn tool_call(call: &ToolCall, with_id: bool) -> Result<Value, Failure> {
     let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
     let mut function = Map::new();
-    if !is_invented(&call.id) {
+    if with_id && !is_invented(&call.id) {
         set(&mut function, "id", call.id.as_str().into());
     }
     set(&mut function, "name", call.name.as_str().into());
@@ -136,8 +146,10 @@ fn tool_call(call: &ToolCall) -> Result<Value, Failure> {
     Ok(part)
 }
 
-/// A result wants the name of its tool, which may only be known from the call. Its content stays a text, because numbers in an object become doubles on the way.
-fn tool_result(result: &ToolResult, earlier: &[Message]) -> Result<Value, Failure> {
+/// A result wants the name of its tool, which may only be known from the call.
+///
+/// Its content stays a text, because numbers in an object become doubles on the way.
+fn tool_result(result: &ToolResult, with_id: bool, earlier: &[Message]) -> Result<Value, Failure> {
     let called = || {
         earlier.iter().rev().flat_map(|message| message.parts.iter().rev()).find_map(|part| match part {
             Part::ToolCall(call) if call.id == result.call_id => Some(call.name.as_str()),
@@ -148,7 +160,7 @@ fn tool_result(result: &ToolResult, earlier: &[Message]) -> Result<Value, Failur
         Failure::invalid(["the tool result for ", &result.call_id, " has no name, and there is no call of that id before it"].concat())
     })?;
     let mut response = Map::new();
-    if !is_invented(&result.call_id) {
+    if with_id && !is_invented(&result.call_id) {
         set(&mut response, "id", result.call_id.as_str().into());
     }
     set(&mut response, "name", name.into());

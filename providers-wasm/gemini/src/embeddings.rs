@@ -1,4 +1,5 @@
-//! Texts to vectors: `batchEmbedContents` of the Gemini API; `predict` of Vertex AI, and `embedContent` for those of its models that know nothing else.
+//! Texts to vectors: `batchEmbedContents` of the Gemini API; `predict` of Vertex AI, and `embedContent` for those of its models that know
+//! nothing else.
 
 use pg_llm_guest::embeddings::in_order;
 use pg_llm_guest::json::{object, record, set};
@@ -46,12 +47,16 @@ pub(crate) fn encode(request: &EmbedRequest) -> Result<HttpRequest, Failure> {
         Some(extra) => object("extra_body", extra).map(|extra| merge(extra, body)),
         None => Ok(()),
     };
-    let task = request.purpose.map(|purpose| match purpose {
-        Purpose::Document => "RETRIEVAL_DOCUMENT",
-        Purpose::Query => "RETRIEVAL_QUERY",
-        Purpose::Classification => "CLASSIFICATION",
-        Purpose::Clustering => "CLUSTERING",
-    });
+    let (task, prefix) = match request.purpose {
+        None => (None, ""),
+        Some(Purpose::Document) => (Some("RETRIEVAL_DOCUMENT"), "title: none | text: "),
+        Some(Purpose::Query) => (Some("RETRIEVAL_QUERY"), "task: search result | query: "),
+        Some(Purpose::Classification) => (Some("CLASSIFICATION"), "task: classification | query: "),
+        Some(Purpose::Clustering) => (Some("CLUSTERING"), "task: clustering | query: "),
+    };
+    // Gemini Embedding 2 ignores the type of a task, and wants it said in the text.
+    let (task, prefix) = if request.model.contains("gemini-embedding-2") { (None, prefix) } else { (task, "") };
+    let content = |text: &String| record([("parts", vec![record([("text", [prefix, text].concat().into())])].into())]);
     let options = |names: [&str; 2]| {
         let mut options = Map::new();
         if let Some(task) = task {
@@ -111,10 +116,6 @@ pub(crate) fn encode(request: &EmbedRequest) -> Result<HttpRequest, Failure> {
     };
     let http = HttpRequest::post(wire.path(&request.model, verb)).header("accept", "application/json").json(&body);
     Ok(wire.with_auth(http))
-}
-
-fn content(text: &str) -> Value {
-    record([("parts", vec![record([("text", text.into())])].into())])
 }
 
 /// Reads the vectors, whichever method it was: their forms have nothing in common.

@@ -24,7 +24,7 @@ fn body(request: &ChatRequest, wire: &mut Wire) -> Result<Map<String, Value>, Fa
     if let Some(system) = contents::system(&request.messages)? {
         set(&mut body, "systemInstruction", system);
     }
-    set(&mut body, "contents", contents::encode(&request.messages)?.into());
+    set(&mut body, "contents", contents::encode(&request.messages, wire.call_ids)?.into());
     if !request.tools.is_empty() {
         let functions = request.tools.iter().map(function).collect::<Result<Vec<Value>, Failure>>()?;
         set(&mut body, "tools", vec![record([("functionDeclarations", functions.into())])].into());

@@ -42,6 +42,9 @@ fn sharpen(error: &Value, failure: &mut Failure) {
     if failure.retry_after_ms.is_none() {
         failure.retry_after_ms = detail("retryDelay").and_then(Value::as_str).and_then(duration_ms).or_else(|| retry_in(&message));
     }
+    if failure.request_id.is_none() {
+        failure.request_id = detail("requestId").and_then(Value::as_str).map(|id| beginning(id, 200).to_owned());
+    }
     match failure.kind {
         FailureKind::InvalidRequest | FailureKind::Permission
             if detail("reason").and_then(Value::as_str).is_some_and(|reason| reason == "API_KEY_INVALID")
@@ -53,8 +56,8 @@ fn sharpen(error: &Value, failure: &mut Failure) {
             failure.kind = FailureKind::ContextLength;
         }
         FailureKind::InvalidRequest if says(&["responsible ai"]) => failure.kind = FailureKind::ContentFilter,
-        // The same words stand for a short throttle and for a day's quota that is used up. A time to come back tells the throttle, even where the quota is
-        // named after the day; a limit of nothing tells that no time will help.
+        // The same words stand for a short throttle and for a day's quota that is used up. A time to come back tells the throttle, even where
+        // the quota is named after the day; a limit of nothing tells that no time will help.
         FailureKind::RateLimit
             if has_no_quota(&message)
                 || (failure.retry_after_ms.is_none() && (says(&["check your plan and billing"]) || is_daily(detail("violations")))) =>

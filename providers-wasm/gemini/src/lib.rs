@@ -5,7 +5,7 @@
 //! | system messages | `systemInstruction`, all of them, text only |
 //! | user, assistant | contents of role `user`, `model` |
 //! | tool results | `functionResponse`s in one content of role `user`: `{"output": text}`, or `{"error": text}`; the name is found in the call |
-//! | tool calls | `functionCall`; an id that we invented (`call-0`) is not sent back |
+//! | tool calls | `functionCall`; an id that we invented (`call-0`) is not sent back, and none to version 1 of Vertex AI, which has no ids |
 //! | [`ToolCall::signature`] | `thoughtSignature` of the call's part |
 //! | [`Thinking`] | part with `thought: true`; sent back only with its signature |
 //! | [`Thinking`] without text | `thoughtSignature` of the text before it, else of the next |
@@ -22,6 +22,7 @@
 //! | `SAFETY`, `RECITATION`, `BLOCKLIST`, `PROHIBITED_CONTENT`, `SPII`, `MODEL_ARMOR`, `IMAGE_...` of these | content-filter |
 //! | blocked prompt, which has no candidate | an empty answer with content-filter, or with the setting `blocked_prompt` a failure with the provider's words |
 //! | any other finish reason | as it is |
+//! | purpose of embeddings | `taskType`; for Gemini Embedding 2, which ignores that, the words before the text that Google documents |
 //! | `RESOURCE_EXHAUSTED` | rate-limit; quota when the limit is 0, or when no time to come back is given and a day's quota or the bill is named |
 //!
 //! The finish reason is told at the end of the body: older models repeat `STOP` in every chunk, and nothing else ends a stream.
@@ -54,7 +55,7 @@ use pg_llm_guest::prelude::*;
 pub use decode::decode;
 pub use describe::describe;
 pub use encode::encode;
-pub use settings::{SETTINGS_SCHEMA, Wire};
+pub use settings::SETTINGS_SCHEMA;
 pub use stream::{ChatStream, decoder};
 
 /// The adapter.

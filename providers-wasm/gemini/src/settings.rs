@@ -39,13 +39,15 @@ pub(crate) enum ThinkingStyle {
 
 /// The settings of one call, read and with their defaults.
 #[derive(Debug)]
-pub struct Wire {
+pub(crate) struct Wire {
     pub(crate) platform: Platform,
     /// Path of the models, up to a model's own name, with a slash at its end.
     models: String,
     /// `/v1beta/`, or which version it is.
     version: String,
     pub(crate) auth: Option<Auth>,
+    /// Whether calls have ids: version 1 of Vertex AI knows none, and refuses members that it does not know.
+    pub(crate) call_ids: bool,
     pub(crate) safety_settings: Vec<Value>,
     pub(crate) include_thoughts: Option<bool>,
     thinking_style: Option<ThinkingStyle>,
@@ -55,7 +57,7 @@ pub struct Wire {
 
 impl Wire {
     /// Reads settings, a JSON object.
-    pub fn of(settings: &str) -> Result<Self, Failure> {
+    pub(crate) fn of(settings: &str) -> Result<Self, Failure> {
         Ok(Self::read(&Settings::parse(settings)?)?)
     }
 
@@ -72,6 +74,7 @@ impl Wire {
         }
         Ok(Self {
             platform: platform.unwrap_or(Platform::Gemini),
+            call_ids: !(vertex && version == "/v1/"),
             models,
             version,
             auth,

@@ -74,7 +74,7 @@ impl StreamDecoder for ChatStream {
     }
 }
 
-/// The body ended in the middle of a chunk. That the model said before that it was done counts for nothing: older models say so in every chunk.
+/// The body ended in the middle of a chunk. That the model said before that it was done counts for nothing: older models say so in each.
 fn cut() -> Failure {
     Failure::new(FailureKind::Broken, "the stream ended in the middle of a chunk")
 }

@@ -18,8 +18,11 @@ pub(crate) fn is_invented(id: &str) -> bool {
     id.strip_prefix(INVENTED).is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// An answer that comes about. Kept are its finish reason, which older models repeat in every chunk, and the arguments of a call that arrives in pieces.
+/// An answer that comes about.
+///
+/// Kept are its finish reason, which older models repeat in every chunk, and the arguments of a call that arrives in pieces.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // what has been seen, each independent of the others
 pub(crate) struct Turn {
     /// A blocked prompt is a failure.
     blocked_is_error: bool,
@@ -30,8 +33,10 @@ pub(crate) struct Turn {
     open: Option<PartialArguments>,
     /// The last word so far.
     finish: Option<FinishReason>,
-    /// Whether there was a candidate at all.
+    /// Whether there was any part.
     spoken: bool,
+    /// Nothing was said since the last signature.
+    signed: bool,
 }
 
 impl Turn {
@@ -96,11 +101,9 @@ impl Turn {
     }
 
     fn candidate(&mut self, candidate: &Value, events: &mut Vec<Event>) -> Result<(), Failure> {
-        if let Some(content) = candidate.at("content") {
+        for part in candidate.at("content").map(|content| content.items_at("parts")).unwrap_or_default() {
             self.spoken = true;
-            for part in content.items_at("parts") {
-                self.part(part, events)?;
-            }
+            self.part(part, events)?;
         }
         let logprobs = candidate.at("logprobsResult").map(logprobs).unwrap_or_default();
         if !logprobs.is_empty() {
@@ -120,10 +123,15 @@ impl Turn {
         }
         let Some(text) = part.text_at("text") else { return Ok(()) };
         if !text.is_empty() {
+            self.signed = false;
             let is_thought = part.get("thought").and_then(Value::as_bool) == Some(true);
             events.push(if is_thought { Event::Thinking(text.to_owned()) } else { Event::Text(text.to_owned()) });
         }
-        events.extend(signature.map(Event::ThinkingSignature));
+        // Whoever puts events together would take a second signature for the rest of the first; a text can do without.
+        if let Some(signature) = signature.filter(|_| !self.signed) {
+            self.signed = true;
+            events.push(Event::ThinkingSignature(signature));
+        }
         Ok(())
     }
 
@@ -174,7 +182,9 @@ impl Turn {
     }
 }
 
-/// What the provider's word means; none while it says nothing. Vertex AI has numbers for words when a request asks so; the first six are agreed on.
+/// What the provider's word means; none while it says nothing.
+///
+/// Vertex AI has numbers for words when a request asks so; the first six are agreed on.
 fn finish_reason(word: &Value) -> Option<FinishReason> {
     const WORDS: [&str; 6] = ["", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER"];
     let number = word.as_u64().map(|number| usize::try_from(number).ok().and_then(|at| WORDS.get(at).copied()).unwrap_or("OTHER"));

@@ -145,6 +145,18 @@ fn a_signature_survives_the_way_there_and_back() {
 }
 
 #[test]
+fn signatures_never_run_into_each_other() {
+    let chunks = [
+        chunk(&json!([{ "text": "a", "thoughtSignature": "s" }])),
+        chunk(&json!([{ "functionCall": { "name": "f" } }])),
+        chunk(&json!([{ "text": "", "thoughtSignature": "t" }])),
+        end("STOP"),
+    ];
+    let wanted = [text("a"), thinking("", Some("s")), call("call-0", "f", "{}", None)];
+    assert_eq!(streamed(&sse(&chunks)).answer().parts, wanted);
+}
+
+#[test]
 fn a_call_may_come_in_pieces() {
     let piece = |call: Value| chunk(&json!([{ "functionCall": call }]));
     let chunks = [
@@ -331,6 +343,7 @@ fn what_is_no_answer_is_a_failure_with_the_beginning_of_the_body() {
         "{\"candidates\": []}",
         "{\"candidates\": {}}",
         "{\"candidates\": [{}]}",
+        "{\"candidates\": [{\"content\": {\"role\": \"model\"}}]}",
         "{\"candidates\": [{\"index\": 1, \"content\": {}}]}",
         "{\"promptFeedback\": {}}",
     ] {
@@ -432,6 +445,13 @@ fn an_error_carries_the_providers_words_and_hints() {
         raw: Some(body),
     };
     assert_eq!(failure, wanted);
+}
+
+#[test]
+fn the_id_of_a_request_may_stand_in_the_details() {
+    let details = json!([{ "@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "abc" }]);
+    let failure = answered(500, &error(500, "INTERNAL", "Broke.", &details).to_string()).unwrap_err();
+    assert_eq!(failure.request_id.as_deref(), Some("abc"));
 }
 
 #[test]

@@ -198,6 +198,9 @@ fn a_signature_goes_back_with_the_part_that_it_came_with() {
         parts(vec![thinking("hm", Some("s")), text("a")]),
         json!([{ "text": "hm", "thought": true, "thoughtSignature": "s" }, { "text": "a" }])
     );
+    assert_eq!(parts(vec![text(""), call("x", "f", "{}", Some("s"))]).as_array().unwrap().len(), 1);
+    assert_eq!(parts(vec![thinking("", Some("s")), text("")]), json!([{ "text": "", "thoughtSignature": "s" }]));
+    assert_eq!(parts(vec![text("")]), json!([{ "text": "" }]));
     let redacted = Part::Thinking(Thinking { text: String::new(), signature: Some("other's".into()), redacted: true });
     assert_eq!(parts(vec![redacted.clone(), text("a")]), json!([{ "text": "a" }]));
     assert_eq!(parts(vec![redacted]), json!([{ "text": "" }]));
@@ -223,6 +226,25 @@ fn the_name_of_a_result_is_that_of_the_nearest_call_before_it() {
     request.messages =
         vec![message(Role::Tool, vec![result("x", None, "1", false)]), message(Role::Assistant, vec![call("x", "f", "{}", None)])];
     assert_eq!(encode(&request, Mode::Whole).unwrap_err().kind, FailureKind::InvalidRequest);
+}
+
+#[test]
+fn ids_of_calls_go_only_where_calls_have_ids() {
+    let sent = |profile: &str, overlay: &Value| {
+        let mut request = simple(profile, overlay);
+        request.messages = vec![
+            Message::user("?"),
+            message(Role::Assistant, vec![call("fc", "f", "{}", None)]),
+            message(Role::Tool, vec![result("fc", None, "1", false)]),
+        ];
+        let contents = body(&request)["contents"].clone();
+        let ids = [&contents[1]["parts"][0]["functionCall"]["id"], &contents[2]["parts"][0]["functionResponse"]["id"]];
+        assert_eq!(contents[2]["parts"][0]["functionResponse"]["name"], "f");
+        ids.iter().all(|id| **id == "fc")
+    };
+    assert!(sent("gemini", &json!({})));
+    assert!(!sent("vertex", &vertex()));
+    assert!(sent("vertex", &json!({ "project": "p", "location": "l", "api_version": "v1beta1" })));
 }
 
 #[test]
@@ -271,6 +293,15 @@ fn a_tool_choice_is_a_mode() {
     assert_eq!(config(Some(ToolChoice::None), Some(true)), json!({ "mode": "NONE" }));
     assert_eq!(config(Some(ToolChoice::Required), Some(true)), json!({ "mode": "ANY" }));
     assert_eq!(config(Some(ToolChoice::Named("f".into())), None), json!({ "mode": "ANY", "allowedFunctionNames": ["f"] }));
+}
+
+#[test]
+fn a_text_without_words_is_left_out() {
+    let mut request = simple("gemini", &json!({}));
+    let image = Part::Image(Media::url("https://example.org/a.png"));
+    request.messages = vec![Message::system(""), message(Role::User, vec![Part::Text(String::new()), image])];
+    assert_eq!(body(&request)["systemInstruction"], Value::Null);
+    assert_eq!(body(&request)["contents"][0]["parts"].as_array().unwrap().len(), 1);
 }
 
 #[test]
@@ -358,6 +389,17 @@ fn embeddings_are_asked_for_as_each_platform_and_model_wants_it() {
     let mut request = texts("vertex", &vertex(), "gemini-embedding-2", &["one"]);
     request.purpose = Some(Purpose::Clustering);
     check_http("embed_content", &Gemini::encode_embed(&request).unwrap());
+    let said = |purpose: Option<Purpose>| {
+        let mut request = texts("gemini", &json!({}), "gemini-embedding-2", &["one"]);
+        request.purpose = purpose;
+        let body: Value = serde_json::from_slice(&Gemini::encode_embed(&request).unwrap().body).unwrap();
+        assert!(body["requests"][0].get("taskType").is_none());
+        body["requests"][0]["content"]["parts"][0]["text"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(said(None), "one");
+    assert_eq!(said(Some(Purpose::Query)), "task: search result | query: one");
+    assert_eq!(said(Some(Purpose::Document)), "title: none | text: one");
+    assert_eq!(said(Some(Purpose::Classification)), "task: classification | query: one");
     request.inputs.push("two".into());
     assert_eq!(Gemini::encode_embed(&request).unwrap_err().kind, FailureKind::Unsupported);
 }
