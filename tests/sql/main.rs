@@ -16,5 +16,6 @@ mod objects;
 mod privileges;
 mod providers;
 mod recovery;
+mod signing;
 mod tls;
 mod uploads;
