@@ -71,7 +71,9 @@ impl Provider for Bedrock {
                     | Capabilities::JSON_SCHEMA
                     | Capabilities::VISION
                     | Capabilities::DOCUMENTS
-                    | Capabilities::THINKING,
+                    | Capabilities::THINKING
+                    | Capabilities::EMBEDDINGS
+                    | Capabilities::RERANK,
             );
         profile.aliases = vec!["aws-bedrock".to_owned()];
         Description::new(
