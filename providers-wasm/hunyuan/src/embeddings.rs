@@ -22,7 +22,11 @@ impl Embeddings for Hunyuan {
             return Err(Failure::unsupported("Hunyuan's vectors have 1024 numbers, and no other length"));
         }
         let mut body = Map::new();
-        set(&mut body, "InputList", request.inputs.as_slice().into());
+        // The list came later than the single text, which every region knows.
+        match request.inputs.as_slice() {
+            [one] => set(&mut body, "Input", one.as_str().into()),
+            inputs => set(&mut body, "InputList", inputs.into()),
+        }
         Ok(encode::action("GetEmbedding", body, request.extra_body.as_deref(), &wire)?.header("accept", "application/json"))
     }
 

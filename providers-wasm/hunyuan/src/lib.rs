@@ -16,7 +16,7 @@
 //! | finish reason | `stop`, `tool_calls`, `sensitive` (content filter: what came before it is to be withdrawn); empty while the answer goes on |
 //! | usage | `PromptTokens`, `CompletionTokens` (both all-inclusive), `PromptTokensDetails.CachedTokens` |
 //! | errors | under status 200: `Response.Error {Code, Message}`; in a stream `ErrorMsg {Code, Msg}` |
-//! | embeddings | action `GetEmbedding`: `InputList` of 50 texts. The model is always the same one and is not sent; 1024 numbers, of one kind for all purposes |
+//! | embeddings | action `GetEmbedding`: `Input`, or `InputList` of 50 texts. The model is always the same one and is not sent; 1024 numbers, of one kind for all purposes |
 //!
 //! A stream has no `[DONE]`: its body ends after the frame with the finish reason. Temporary keys (with a token) cannot be used.
 

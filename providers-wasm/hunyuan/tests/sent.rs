@@ -176,6 +176,8 @@ fn embeddings_are_an_action_of_their_own() {
     request.dimensions = Some(256);
     assert_eq!(Hunyuan::encode_embed(&request).unwrap_err().kind, FailureKind::Unsupported);
     assert_eq!(Hunyuan::max_inputs("", ""), 50);
+    let one = Hunyuan::encode_embed(&EmbedRequest::new("hunyuan-embedding", vec!["a".into()])).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&one.body).unwrap(), json!({ "Input": "a" }));
 }
 
 #[test]
