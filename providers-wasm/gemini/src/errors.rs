@@ -94,7 +94,7 @@ fn retry_in(message: &str) -> Option<u64> {
 
 /// `..., limit: 0, ...`
 fn has_no_quota(message: &str) -> bool {
-    message.split("limit: 0").skip(1).any(|rest| !rest.starts_with(|next: char| next.is_ascii_digit() || next == '.'))
+    message.split("limit: 0").skip(1).any(|rest| !rest.starts_with('.'))
 }
 
 fn is_daily(violations: Option<&Value>) -> bool {

@@ -64,6 +64,8 @@ fn parts_are_text_thinking_and_calls_and_keep_their_order() {
         { "functionCall": { "name": "f", "args": { "b": 1, "a": [2] } }, "thoughtSignature": "s3" },
         { "functionCall": { "name": "g", "id": "fc" } },
         { "text": "!" },
+        { "text": "Signed.", "thought": true, "thoughtSignature": "s4" },
+        { "text": "Not signed.", "thought": true },
     ]);
     let wanted = [
         thinking("Let me think.", Some("s1")),
@@ -72,6 +74,8 @@ fn parts_are_text_thinking_and_calls_and_keep_their_order() {
         call("call-0", "f", r#"{"b":1,"a":[2]}"#, Some("s3")),
         call("fc", "g", "{}", None),
         text("!"),
+        thinking("Signed.", Some("s4")),
+        thinking("Not signed.", None),
     ];
     assert_eq!(parts(&wire), wanted);
 }
@@ -263,6 +267,9 @@ fn feedback_on_a_prompt_that_was_not_blocked_says_nothing() {
     let mut body = done(&json!([{ "text": "a" }]), "STOP");
     body["promptFeedback"] = json!({ "safetyRatings": [] });
     assert_eq!(whole(&body).unwrap().finish_reason, Some(FinishReason::Stop));
+    // Nor does any, beside an answer.
+    body["promptFeedback"] = json!({ "blockReason": "OTHER" });
+    assert_eq!(whole(&body).unwrap().finish_reason, Some(FinishReason::Stop));
 }
 
 #[test]
@@ -424,6 +431,7 @@ fn a_throttle_is_tried_again_when_the_provider_says_and_a_quota_is_not() {
         failure("Quota exceeded for metric: requests, limit: 0, model: m", json!([retry])),
         (FailureKind::Quota, Some(34_400), Some(false))
     );
+    assert_eq!(failure("Quota exceeded for metric: requests, limit: 0.5", json!([retry])), throttle);
     assert_eq!(failure("Resource exhausted.", json!([])), (FailureKind::RateLimit, None, None));
     assert_eq!(failure("Please retry in a while.", json!([{ "retryDelay": "soon" }])), (FailureKind::RateLimit, None, None));
 }
@@ -466,6 +474,7 @@ fn an_error_in_the_middle_of_a_stream_comes_after_what_was_said_before_it() {
         format!("{hello}{broke}"),
         format!("{hello}{broke:#}\n"),
         format!("{}\n{broke:#}\n", hello.trim_end()),
+        format!("{}\r{broke}\r", hello.trim_end()),
         format!("[{},\n{broke:#}]", chunk(&json!([{ "text": "Hello" }]))),
     ] {
         for pieces in [vec![stream.clone().into_bytes()], pg_llm_guest::testing::in_chunks(stream.as_bytes(), 1)] {

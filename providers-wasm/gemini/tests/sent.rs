@@ -200,6 +200,10 @@ fn a_signature_goes_back_with_the_part_that_it_came_with() {
     );
     assert_eq!(parts(vec![text(""), call("x", "f", "{}", Some("s"))]).as_array().unwrap().len(), 1);
     assert_eq!(parts(vec![thinking("", Some("s")), text("")]), json!([{ "text": "", "thoughtSignature": "s" }]));
+    assert_eq!(
+        parts(vec![thinking("", Some("s")), thinking("", Some("t"))]),
+        json!([{ "text": "", "thoughtSignature": "s" }, { "text": "", "thoughtSignature": "t" }])
+    );
     assert_eq!(parts(vec![text("")]), json!([{ "text": "" }]));
     let redacted = Part::Thinking(Thinking { text: String::new(), signature: Some("other's".into()), redacted: true });
     assert_eq!(parts(vec![redacted.clone(), text("a")]), json!([{ "text": "a" }]));
