@@ -137,6 +137,7 @@ fn frames_of_increments_are_joined() {
     // An increment may begin like the one before it.
     assert_eq!(told(&["1", "10", ""]), "110");
     assert_eq!(told(&["ha", "ha", "ha", "!", ""]), "hahaha!");
+    assert_eq!(told(&["ha", "ha"]), "haha");
     assert_eq!(told(&["\n", "\n", "\n\n", "x"]), "\n\n\n\nx");
     assert_eq!(told(&["a", "ab", "c", "abc"]), "aabcabc");
     assert_eq!(told(&["so", "", "far"]), "sofar");

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use pg_llm_guest::prelude::*;
-use pg_llm_guest::testing::decode_rerank;
 use pg_llm_guest::testing::recordings::{self, Recording};
 use pg_llm_provider_dashscope::DashScope;
 
@@ -57,16 +56,7 @@ fn every_recorded_embedding_is_read() {
 
 #[test]
 fn every_recorded_ranking_is_read() {
-    for recording in recorded(&["rerank"]) {
-        let documents = vec!["x".to_owned(); 100];
-        let response = HttpResponse { head: recording.head.clone(), body: recording.body.clone() };
-        let outcome = decode_rerank::<DashScope>(&RerankRequest::new("m", "q", documents), response);
-        assert_eq!(outcome.is_err(), recording.must_fail(), "{}: {outcome:?}", recording.id);
-        if let Err(failure) = outcome {
-            let words = recording.expected["norm"].items_at("error_message_any");
-            assert!(words.iter().any(|words| words.as_str() == Some(failure.message.as_str())), "{}: {failure:?}", recording.id);
-        }
-    }
+    recordings::rankings_decode_as_expected::<DashScope>(&recorded(&["rerank"]));
 }
 
 /// The same answer, each frame holding all of it so far.
