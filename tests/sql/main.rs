@@ -16,6 +16,6 @@ mod objects;
 mod privileges;
 mod providers;
 mod recovery;
-mod signing;
+mod streaming;
 mod tls;
 mod uploads;

@@ -1,6 +1,8 @@
 //! The SQL functions: decode, call, encode. One file a capability; the SQL side is in `sql/`.
 
 mod chat;
+mod chat_stream;
+mod model_call;
 mod models;
 mod providers;
 

@@ -6,8 +6,8 @@
 use std::ffi::{CStr, CString};
 use std::slice;
 
-use pgrx::pg_sys;
 use pgrx::pg_sys::Datum;
+use pgrx::{IntoDatum, pg_sys};
 use serde_json::Value;
 
 use super::encoding;
@@ -21,11 +21,23 @@ pub(crate) struct Args<'a>(&'a [pg_sys::NullableDatum]);
 pub(crate) enum Returned {
     Null,
     Bool(bool),
+    Int(i32),
+    Float(f64),
     Text(String),
+    Uuid([u8; 16]),
     Json(Value),
 }
 
 impl Args<'_> {
+    /// The arguments of the call that `fcinfo` stands for.
+    ///
+    /// # Safety
+    /// `fcinfo` must be Postgres's, and live during the call.
+    pub(super) unsafe fn of(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+        // SAFETY: Postgres keeps the arguments alive and in place during the call.
+        Self(unsafe { (*fcinfo).args.as_slice(usize::try_from((*fcinfo).nargs).unwrap_or(0)) })
+    }
+
     /// None for NULL, and for an argument that this SQL signature of the function does not have.
     fn datum(&self, index: usize) -> Option<Datum> {
         self.0.get(index).filter(|d| !d.isnull).map(|d| d.value)
@@ -94,10 +106,19 @@ impl Drop for Detoasted {
 
 impl Returned {
     /// The datum; none for NULL.
-    fn into_datum(self) -> Result<Option<Datum>, SqlError> {
+    pub(super) fn into_datum(self, _declared: pg_sys::Oid) -> Result<Option<Datum>, SqlError> {
         match self {
             Self::Null => Ok(None),
             Self::Bool(value) => Ok(Some(Datum::from(value))),
+            Self::Int(value) => Ok(Some(Datum::from(value))),
+            Self::Float(value) => Ok(value.into_datum()),
+            Self::Uuid(bytes) => {
+                // SAFETY: a uuid is sixteen bytes, passed by reference; palloc in the current memory context.
+                let copy: *mut u8 = unsafe { pg_sys::palloc(bytes.len()) }.cast();
+                // SAFETY: just allocated, of that size.
+                unsafe { copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+                Ok(Some(Datum::from(copy)))
+            }
             Self::Text(text) => Ok(Some(text_datum(&encoding::to_server(&text)))),
             Self::Json(value) => {
                 // jsonb cannot hold U+0000, and an answer that has one is better with a mark in its place than lost.
@@ -134,11 +155,11 @@ fn replace_nul(value: Value) -> Value {
 /// # Safety
 /// `fcinfo` must be Postgres's.
 pub(crate) unsafe fn serve(fcinfo: pg_sys::FunctionCallInfo, body: fn(&Args<'_>) -> Result<Returned, Failure>) -> Datum {
-    // SAFETY: Postgres keeps the arguments alive and in place during the call.
-    let (args, isnull) = unsafe { ((*fcinfo).args.as_slice(usize::try_from((*fcinfo).nargs).unwrap_or(0)), &raw mut (*fcinfo).isnull) };
-    let datum = or_raise(|| Ok(body(&Args(args))?.into_datum()?));
+    // SAFETY: the caller's promise.
+    let args = unsafe { Args::of(fcinfo) };
+    let datum = or_raise(|| Ok(body(&args)?.into_datum(pg_sys::InvalidOid)?));
     // SAFETY: as above.
-    unsafe { *isnull = datum.is_none() };
+    unsafe { (*fcinfo).isnull = datum.is_none() };
     datum.unwrap_or(Datum::null())
 }
 

@@ -20,6 +20,7 @@ use pg_llm_sandbox::interrupt::{Interest, Interrupt, Wake};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
 
+use super::client;
 use super::errors::{Failure, SqlError, State};
 
 /// Where an interrupt stays pending though Postgres has been asked (a cancel that must wait until the protocol is in step), how soon to ask again.
@@ -33,11 +34,18 @@ const SIGNALS: [libc::c_int; 5] = [libc::SIGINT, libc::SIGTERM, libc::SIGALRM, l
 pub(crate) struct MainThread {
     stopped: AtomicBool,
     raised: Mutex<Option<Failure>>,
+    /// What is ready for the client is sent before each wait.
+    sends_rows: bool,
 }
 
 impl MainThread {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+
+    /// For a call between whose waits rows are made: those leave before it waits.
+    pub(crate) fn sending_rows() -> Arc<Self> {
+        Arc::new(Self { sends_rows: true, ..Self::default() })
     }
 
     /// Once the call has unwound: the error that stopped it, if it was stopped.
@@ -58,18 +66,35 @@ impl MainThread {
             |_| SqlError::new(State::Internal, "pg_llm: internal error: an interrupt could not be understood").into(),
             Failure::Postgres,
         );
+        self.stop(failure);
+        true
+    }
+
+    fn stop(&self, failure: Failure) {
         self.raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
         self.stopped.store(true, Ordering::Release);
-        true
+    }
+
+    /// Sends rows that are ready. What to wait for at the client's socket: its end, and, where it did not take everything, that it takes more.
+    fn send_rows(&self) -> libc::c_short {
+        match if self.sends_rows { client::send_ready() } else { Ok(false) } {
+            Ok(false) => libc::POLLRDHUP,
+            Ok(true) => libc::POLLRDHUP | libc::POLLOUT,
+            Err(failure) => {
+                self.stop(failure);
+                libc::POLLRDHUP
+            }
+        }
     }
 }
 
 impl Interrupt for MainThread {
     fn wait(&self, on: Option<(BorrowedFd<'_>, Interest)>, deadline: Instant) -> Wake {
         let mut blocked = Blocked::new();
-        let client = client_socket();
+        let client = client::socket();
         loop {
             let mut again = None;
+            let of_client = self.send_rows();
             if self.stopped.load(Ordering::Acquire) {
                 return Wake::Stopped;
             }
@@ -88,7 +113,7 @@ impl Interrupt for MainThread {
             let mut fds = [
                 pollfd(on.map(|(fd, _)| fd.as_raw_fd()), on.map_or(0, |(_, interest)| events(interest))),
                 pollfd(Some(postmaster_pipe()), libc::POLLIN),
-                pollfd(client, libc::POLLRDHUP),
+                pollfd(client, of_client),
             ];
             if !blocked.poll(&mut fds, left) {
                 continue;
@@ -96,7 +121,7 @@ impl Interrupt for MainThread {
             if fds[1].revents != 0 {
                 postmaster_died();
             }
-            if fds[2].revents != 0 && interrupts_allowed() {
+            if fds[2].revents & !libc::POLLOUT != 0 && interrupts_allowed() {
                 client_lost();
                 continue;
             }
@@ -112,7 +137,7 @@ impl Interrupt for MainThread {
             return true;
         }
         // Guest code that computes waits for nothing, and so would not hear that there is nobody left to compute for.
-        let mut fds = [pollfd(Some(postmaster_pipe()), libc::POLLIN), pollfd(client_socket(), libc::POLLRDHUP)];
+        let mut fds = [pollfd(Some(postmaster_pipe()), libc::POLLIN), pollfd(client::socket(), libc::POLLRDHUP)];
         // SAFETY: `fds` is a valid array of that length.
         if unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, 0) } > 0 {
             if fds[0].revents != 0 {
@@ -144,17 +169,6 @@ fn interrupt_pending() -> bool {
 fn postmaster_pipe() -> RawFd {
     // SAFETY: set before the first backend is forked, and never changed.
     unsafe { pg_sys::postmaster_alive_fds[0] }
-}
-
-/// The client's socket; none in parallel and background workers.
-fn client_socket() -> Option<RawFd> {
-    // SAFETY: MyProcPort is NULL or points to a live Port, whose first member is the socket in every supported version (bindgen sees it as opaque in some).
-    unsafe {
-        if pg_sys::MyProcPort.is_null() || pg_sys::whereToSendOutput != pg_sys::CommandDest::DestRemote {
-            return None;
-        }
-        Some(pg_sys::MyProcPort.cast::<libc::c_int>().read()).filter(|fd| *fd >= 0)
-    }
 }
 
 /// What Postgres does itself when `client_connection_check_interval` finds the client gone: FATAL, at the next look at the interrupts.

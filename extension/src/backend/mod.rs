@@ -1,6 +1,7 @@
 //! What is the business of a Postgres process. `unsafe` lives here, in small modules, and in `catalog/query.rs`.
 
 pub(crate) mod calls;
+mod client;
 pub(crate) mod compiler_process;
 pub(crate) mod data_directory;
 pub(crate) mod egress;
@@ -10,5 +11,6 @@ pub(crate) mod gucs;
 pub(crate) mod interrupts;
 pub(crate) mod key_file;
 pub(crate) mod privileges;
+pub(crate) mod rows;
 pub(crate) mod runtime;
 pub(crate) mod stack;

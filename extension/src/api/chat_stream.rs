@@ -1,0 +1,141 @@
+//! `pg_llm_chat_stream` and `pg_llm_chat_stream_json`: what is behind them, row by row.
+
+use std::sync::Arc;
+
+use pg_llm_gateway::{AnswerStream, CallError, ChatOptions, Delta, OnError, Route, StreamOutcome};
+use pg_llm_sandbox::interrupt::Interrupt;
+use serde_json::{Value, json};
+
+use super::{chat, model_call};
+use crate::backend::calls::{Args, Returned};
+use crate::backend::errors::{Failure, SqlError};
+use crate::backend::interrupts::MainThread;
+use crate::backend::rows::{Rows, sql_set_functions};
+use crate::backend::stack;
+
+sql_set_functions! {
+    pg_llm_chat_stream_wrapper, pg_finfo_pg_llm_chat_stream_wrapper => as_columns;
+    pg_llm_chat_stream_json_wrapper, pg_finfo_pg_llm_chat_stream_json_wrapper => as_json;
+}
+
+/// A stream that a query pulls.
+struct Pulled {
+    route: Route,
+    stream: AnswerStream,
+    interrupt: Arc<MainThread>,
+    on_error: OnError,
+}
+
+fn as_columns(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
+    Ok(begin(args, |options| model_call::refuse_error_objects(options.on_error, "Use pg_llm_chat_stream_json()."))?
+        .map(|pulled| Box::new(Columns { pulled, seq_no: 0 }) as Box<dyn Rows>))
+}
+
+fn as_json(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
+    Ok(begin(args, |_| Ok(()))?.map(|pulled| Box::new(JsonEvents(pulled)) as Box<dyn Rows>))
+}
+
+/// None for a NULL prompt.
+fn begin(args: &Args<'_>, check: impl FnOnce(&ChatOptions) -> Result<(), SqlError>) -> Result<Option<Pulled>, Failure> {
+    let Some(prompt) = args.text(1)? else { return Ok(None) };
+    let options = chat::options(args)?;
+    check(&options)?;
+    let route = model_call::resolve(args)?;
+    let on_error = model_call::on_error(options.on_error, &route);
+    let interrupt = MainThread::sending_rows();
+    let stream = AnswerStream::new(route.clone(), &prompt, options, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
+    Ok(Some(Pulled { route, stream, interrupt, on_error }))
+}
+
+impl Pulled {
+    /// The next piece. An interrupt is raised; a failure of the call is for the caller to judge.
+    fn next(&mut self) -> Result<Result<Option<Delta>, CallError>, Failure> {
+        // Each row may be wanted at another depth of the stack.
+        stack::check_room()?;
+        let next = self.stream.next();
+        self.interrupt.settle()?;
+        model_call::log(&self.route, &next, |delta| match delta {
+            Some(Delta::End(outcome)) => &outcome.chat.log,
+            _ => &[],
+        });
+        Ok(next)
+    }
+}
+
+/// As `TABLE (seq_no, chunk, is_final, model_name, confidence_score, request_id)`.
+struct Columns {
+    pulled: Pulled,
+    seq_no: i32,
+}
+
+impl Columns {
+    fn row(&mut self, chunk: String, end: Option<&StreamOutcome>) -> Vec<Returned> {
+        self.seq_no = self.seq_no.saturating_add(1);
+        let stream = &self.pulled.stream;
+        vec![
+            Returned::Int(self.seq_no),
+            Returned::Text(chunk),
+            Returned::Bool(end.is_some()),
+            Returned::Text(end.map_or_else(|| stream.model_name(), |e| &e.chat.model_name).to_owned()),
+            end.and_then(|e| e.confidence).map_or(Returned::Null, Returned::Float),
+            Returned::Uuid(stream.request_id().into_bytes()),
+        ]
+    }
+}
+
+impl Rows for Columns {
+    fn next(&mut self) -> Result<Option<Vec<Returned>>, Failure> {
+        loop {
+            match self.pulled.next()? {
+                Ok(Some(Delta::Text(text))) => return Ok(Some(self.row(text, None))),
+                Ok(Some(Delta::End(outcome))) => return Ok(Some(self.row(String::new(), Some(&outcome)))),
+                Ok(Some(Delta::Started | Delta::Thinking(_) | Delta::ToolCall(_))) => {}
+                Ok(None) => return Ok(None),
+                Err(_) if self.pulled.on_error == OnError::Null => return Ok(None),
+                Err(error) => return Err(SqlError::from(error).into()),
+            }
+        }
+    }
+}
+
+/// As `SETOF jsonb`.
+struct JsonEvents(Pulled);
+
+impl Rows for JsonEvents {
+    fn next(&mut self) -> Result<Option<Vec<Returned>>, Failure> {
+        let pulled = &mut self.0;
+        let event = match pulled.next()? {
+            Ok(None) => return Ok(None),
+            Ok(Some(delta)) => event(pulled, delta),
+            Err(error) => match pulled.on_error {
+                OnError::Error => return Err(SqlError::from(error).into()),
+                OnError::Null => return Ok(None),
+                OnError::Object => of_type("error", model_call::error_object(&pulled.route.instance, error)),
+            },
+        };
+        Ok(Some(vec![Returned::Json(event)]))
+    }
+}
+
+fn event(pulled: &Pulled, delta: Delta) -> Value {
+    match delta {
+        Delta::Started => json!({
+            "type": "started",
+            "request_id": pulled.stream.request_id(),
+            "instance_name": pulled.route.instance,
+            "model_name": pulled.stream.model_name(),
+            "provider_response_id": pulled.stream.provider_response_id(),
+        }),
+        Delta::Text(text) => json!({"type": "text", "text": text}),
+        Delta::Thinking(text) => json!({"type": "thinking", "text": text}),
+        Delta::ToolCall(call) => {
+            json!({"type": "tool_call", "index": call.index, "id": call.id, "name": call.name, "arguments": call.arguments})
+        }
+        Delta::End(outcome) => of_type("final", outcome.to_json()),
+    }
+}
+
+fn of_type(kind: &str, mut event: Value) -> Value {
+    event["type"] = json!(kind);
+    event
+}

@@ -1,0 +1,74 @@
+//! What every call of a model has in common: who is called, the interrupt that ends it, what the adapter logged.
+
+use std::sync::Arc;
+
+use pg_llm_gateway::{CallError, OnError, Route};
+use pg_llm_sandbox::LogLine;
+use pg_llm_sandbox::interrupt::Interrupt;
+use serde_json::{Value, json};
+
+use crate::backend::calls::Args;
+use crate::backend::errors::{self, Failure, SqlError, State};
+use crate::backend::interrupts::{self, MainThread};
+use crate::backend::{gucs, privileges, stack};
+use crate::catalog::route;
+
+/// The model that the function's first argument names, else the one of `pg_llm.default_model`, for the current role.
+pub(super) fn resolve(args: &Args<'_>) -> Result<Route, Failure> {
+    let instance = args.text(0)?.or_else(gucs::default_model).ok_or_else(|| {
+        SqlError::new(State::InvalidArgument, "pg_llm: no model is named").hint("Give instance_name, or set pg_llm.default_model.")
+    })?;
+    stack::check_room()?;
+    interrupts::check();
+    route::resolve(&instance, privileges::current_role())
+}
+
+/// Runs `call` where Postgres's interrupts end it.
+///
+/// # Errors
+/// What Postgres raised meanwhile. What the provider failed with is a result, which [`log`] wants to see.
+pub(super) fn run<T>(call: impl FnOnce(&Arc<dyn Interrupt>) -> Result<T, CallError>) -> Result<Result<T, CallError>, Failure> {
+    let interrupt = MainThread::new();
+    let outcome = call(&(Arc::clone(&interrupt) as Arc<dyn Interrupt>));
+    interrupt.settle()?;
+    Ok(outcome)
+}
+
+/// What the adapter logged, for who asks for it with `log_min_messages` or `client_min_messages`.
+pub(super) fn log<T>(route: &Route, outcome: &Result<T, CallError>, of_success: impl FnOnce(&T) -> &[LogLine]) {
+    let lines = match outcome {
+        Ok(success) => of_success(success),
+        Err(error) => &error.log,
+    };
+    if !lines.is_empty() && errors::guest_logs_wanted() {
+        for line in lines {
+            let instance = &route.instance;
+            errors::emit(errors::GUEST_LOG_LEVEL, &format!("pg_llm: provider of model \"{instance}\": {:?}: {}", line.level, line.text));
+        }
+    }
+}
+
+/// What a failure is to become: as the call says, else its model, else the setting.
+pub(super) fn on_error(called: Option<OnError>, route: &Route) -> OnError {
+    called.or(route.spec.defaults.on_error).unwrap_or_else(|| gucs::on_error().into())
+}
+
+/// 22023 for functions that have no column for an error.
+pub(super) fn refuse_error_objects(called: Option<OnError>, instead: &str) -> Result<(), SqlError> {
+    if called != Some(OnError::Object) {
+        return Ok(());
+    }
+    Err(SqlError::new(State::InvalidArgument, "pg_llm: on_error \"object\" is for functions that return JSON").hint(instead))
+}
+
+/// A failure as the result of a function that returns JSON.
+pub(super) fn error_object(instance: &str, error: CallError) -> Value {
+    let attempts = error.attempts;
+    let error = SqlError::from(error);
+    json!({
+        "instance_name": instance,
+        "response": null,
+        "attempts": attempts,
+        "error": { "sqlstate": error.state.sqlstate(), "message": error.message, "detail": error.detail, "hint": error.hint },
+    })
+}
