@@ -16,6 +16,7 @@ mod objects;
 mod privileges;
 mod providers;
 mod recovery;
+mod signing;
 mod streaming;
 mod tls;
 mod uploads;
