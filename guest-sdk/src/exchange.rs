@@ -75,7 +75,7 @@ impl<P: Provider, T: Transport> Adapter for Http<P, T> {
 
     fn stream(request: &ChatRequest) -> Result<Self::Stream, Failure> {
         let http = P::encode(request, Mode::Stream)?;
-        let (head, body) = open::<T>(&http, |response, failure| P::refine(request, response, failure))?;
+        let (head, body) = open::<T>(&http, &mut |response, failure| P::refine(request, response, failure))?;
         let decoder = P::decoder(request, &head).map_err(|failure| of(&head, failure))?;
         Ok(Running { decoder, head, body: Some(body), queue: VecDeque::new(), failure: None, finished: false })
     }
@@ -85,11 +85,18 @@ impl<P: Provider, T: Transport> Adapter for Http<P, T> {
 pub(crate) fn whole<T: Transport, R>(
     request: &HttpRequest,
     decode: impl FnOnce(&HttpResponse) -> Result<R, Failure>,
-    refine: impl FnOnce(&HttpResponse, &mut Failure),
+    mut refine: impl FnMut(&HttpResponse, &mut Failure),
 ) -> Result<R, Failure> {
-    let (head, body) = open::<T>(request, refine)?;
-    let response = read_whole(head, body)?;
+    let response = fetch::<T>(request, &mut refine)?;
     decode(&response).map_err(|failure| of(&response.head, failure))
+}
+
+/// What improves a failure. Behind a pointer, so that what sends and reads is there once, and not once a capability.
+type Refine<'a> = &'a mut dyn FnMut(&HttpResponse, &mut Failure);
+
+fn fetch<T: Transport>(request: &HttpRequest, refine: Refine<'_>) -> Result<HttpResponse, Failure> {
+    let (head, body) = open::<T>(request, refine)?;
+    read_whole(head, body)
 }
 
 fn read_whole<B: Body>(head: ResponseHead, mut body: B) -> Result<HttpResponse, Failure> {
@@ -107,7 +114,7 @@ fn read_whole<B: Body>(head: ResponseHead, mut body: B) -> Result<HttpResponse, 
 }
 
 /// Sends the request; a response that is no success is a failure.
-fn open<T: Transport>(request: &HttpRequest, refine: impl FnOnce(&HttpResponse, &mut Failure)) -> Result<(ResponseHead, T::Body), Failure> {
+fn open<T: Transport>(request: &HttpRequest, refine: Refine<'_>) -> Result<(ResponseHead, T::Body), Failure> {
     let (head, mut body) = T::send(request)?;
     if head.is_success() {
         return Ok((head, body));

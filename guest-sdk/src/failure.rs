@@ -122,7 +122,7 @@ impl ErrorWords {
             .flat_map(|place| [Some(place), place.get("message"), place.get("detail"), place.get("msg"), place.get("error_message")])
             .flatten()
             .find_map(|value| match value {
-                Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+                Value::String(text) if !text.trim_ascii().is_empty() => Some(text.clone()),
                 Value::Array(items) if !items.is_empty() => Some(json::text(value)),
                 Value::Object(members) if value.get("message").is_none() && value.get("detail").is_none() && !std::ptr::eq(value, body) => {
                     (!members.is_empty()).then(|| json::text(value))
@@ -144,6 +144,16 @@ impl ErrorWords {
             request_id: request_id.map(|text| beginning(text, 200).to_owned()),
         }
     }
+}
+
+/// Words put together. The standard library's `concat` and `format!` are ten times its size in a guest.
+#[inline(never)]
+pub fn words(pieces: &[&str]) -> String {
+    let mut words = String::new();
+    for piece in pieces {
+        words.push_str(piece);
+    }
+    words
 }
 
 /// As much of `text` as fits `max` bytes, cut between code points.

@@ -91,7 +91,7 @@ pub struct Headers(pub Vec<Header>);
 impl Headers {
     /// The first value of this name, whatever its case, without surrounding white space.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value.trim())
+        self.0.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value.trim_ascii())
     }
 }
 
@@ -124,7 +124,7 @@ impl ResponseHead {
     /// The media type of `content-type`, in lower case and without parameters; empty when there is none.
     pub fn media_type(&self) -> String {
         let value = self.headers.get("content-type").unwrap_or_default();
-        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+        value.split(';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase()
     }
 
     /// The provider's id of the request, under the names that are in use for it.

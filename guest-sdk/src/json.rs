@@ -8,6 +8,7 @@ mod write;
 
 use serde_json::{Map, Value};
 
+use crate::failure::words;
 use crate::types::Failure;
 
 pub use read::{Mistake, read};
@@ -41,7 +42,7 @@ pub fn parse(text: &[u8]) -> Result<Value, Failure> {
 pub fn object(what: &str, text: &str) -> Result<Map<String, Value>, Failure> {
     Err(Failure::invalid(match read(text) {
         Ok(Value::Object(members)) => return Ok(members),
-        Ok(_) => [what, " must be a JSON object"].concat(),
+        Ok(_) => words(&[what, " must be a JSON object"]),
         Err(mistake) => mistake.words(what),
     }))
 }
@@ -99,6 +100,12 @@ fn as_u64(value: &Value) -> Option<u64> {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in range by the test before it
         (number.fract() == 0.0 && (0.0..EXACT).contains(&number)).then_some(number as u64)
     })
+}
+
+/// A text. Out of line, as [`set`] is.
+#[inline(never)]
+pub fn string(text: &str) -> Value {
+    Value::String(text.to_owned())
 }
 
 /// Sets a member. Out of line: a request body has dozens, and a guest's size counts.

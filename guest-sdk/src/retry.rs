@@ -34,7 +34,7 @@ pub fn hints(headers: &Headers) -> Hints {
 /// A duration such as Gemini's `34.4s` or OpenAI's `6m0s` and `12ms`, in milliseconds.
 pub fn duration_ms(text: &str) -> Option<u64> {
     let mut total = 0_u64;
-    let mut rest = text.trim();
+    let mut rest = text.trim_ascii();
     if rest.is_empty() {
         return None;
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::failure::words;
 use crate::json;
 use crate::types::{ChatRequest, Failure};
 
@@ -17,7 +18,7 @@ impl Settings {
 
     /// Settings from a JSON text; an empty text is an empty object.
     pub fn parse(text: &str) -> Result<Self, Failure> {
-        if text.trim().is_empty() { Ok(Self::default()) } else { json::object("settings", text).map(Self) }
+        if text.trim_ascii().is_empty() { Ok(Self::default()) } else { json::object("settings", text).map(Self) }
     }
 
     /// A setting of any type.
@@ -71,11 +72,7 @@ impl SettingError {
     /// What is wrong with the setting of this name, in pieces that are joined.
     #[inline(never)]
     pub fn new(name: &str, wrong: &[&str]) -> Self {
-        let mut words = format!("setting \"{name}\" ");
-        for piece in wrong {
-            words.push_str(piece);
-        }
-        Self(words)
+        Self(words(&["setting \"", name, "\" ", &words(wrong)]))
     }
 }
 

@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::failure::words;
+
 /// How deep arrays and objects may be nested.
 const MAX_DEPTH: u32 = 128;
 
@@ -20,7 +22,7 @@ pub struct Mistake {
 impl Mistake {
     /// A sentence that says it of the text that is called `of`.
     pub fn words(&self, of: &str) -> String {
-        format!("{of} is not JSON: expected {} at byte {}", self.what, self.at)
+        words(&[of, " is not JSON: expected ", self.what, " at byte ", &self.at.to_string()])
     }
 }
 
