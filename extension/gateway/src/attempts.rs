@@ -7,7 +7,7 @@ use pg_llm_sandbox::interrupt::{Interrupt, Wake};
 use pg_llm_sandbox::{CallError as SandboxCallError, Grant, LogLine};
 use uuid::Uuid;
 
-use crate::error::CallError;
+use crate::error::{CallError, ErrorKind};
 use crate::options::ChatOptions;
 use crate::retry::{DEFAULT_ATTEMPTS, wait_before_retry};
 use crate::route::Route;
@@ -91,6 +91,29 @@ impl Attempts {
         failure.attempts = self.made;
         failure.log = self.take_log();
         failure
+    }
+
+    /// Leaves what is left of the attempts to one more request of this call; false when none is, in number or in time.
+    pub(crate) fn take_one_more(&mut self) -> bool {
+        self.most = self.most.saturating_sub(self.made);
+        self.most > 0 && Instant::now() < self.deadline()
+    }
+
+    /// When the call is over, whatever it is at.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.started + self.timeout
+    }
+
+    /// The call's error for an answer that is not accepted. It takes the log.
+    pub(crate) fn rejected(&mut self, kind: ErrorKind, what: &str, detail: String, hint: Option<&str>) -> CallError {
+        CallError {
+            kind,
+            message: format!("model \"{}\" {what}", self.instance),
+            detail: Some(detail),
+            hint: hint.map(str::to_owned),
+            attempts: self.made,
+            log: self.take_log(),
+        }
     }
 
     /// How often the provider was called.

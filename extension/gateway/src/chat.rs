@@ -11,6 +11,7 @@ use crate::error::CallError;
 use crate::options::ChatOptions;
 use crate::outcome::ChatOutcome;
 use crate::route::Route;
+use crate::structured::{self, AnswerFormat};
 
 /// Asks a model and waits for its whole answer.
 ///
@@ -24,20 +25,58 @@ pub fn chat(route: &Route, prompt: &str, options: ChatOptions, interrupt: &Arc<d
         let outcome = route.provider.complete(grant, &request);
         (outcome.result, outcome.log)
     })?;
-    Ok(ChatOutcome::new(route, &options, answer, &mut attempts))
+    outcome(route, &options, answer, &mut attempts, interrupt, Some(&request))
+}
+
+/// What came of an answer. With `request` it may be asked for once more, where it does not fit its schema.
+pub(crate) fn outcome(
+    route: &Route,
+    options: &ChatOptions,
+    answer: Answer,
+    attempts: &mut Attempts,
+    interrupt: &Arc<dyn Interrupt>,
+    request: Option<&ChatRequest>,
+) -> Result<ChatOutcome, CallError> {
+    let (answer, structured) = match &options.response_format {
+        Some(AnswerFormat::Schema(format)) => structured::settle(route, format, answer, attempts, interrupt, request)?,
+        _ => (answer, None),
+    };
+    Ok(ChatOutcome {
+        request_id: Uuid::now_v7(),
+        instance: route.instance.clone(),
+        model_name: answer.model.clone().unwrap_or_else(|| route.spec.model_name.clone()),
+        format: options.response_format.clone(),
+        structured,
+        include_raw: options.include_raw == Some(true),
+        answer,
+        attempts: attempts.made(),
+        latency: attempts.elapsed(),
+        log: attempts.take_log(),
+    })
 }
 
 /// What the provider is asked.
 pub(crate) fn request(route: &Route, prompt: &str, options: &ChatOptions) -> ChatRequest {
     let mut messages = Vec::with_capacity(options.messages.len() + 2);
     // A call's empty instructions take its model's away.
-    if let Some(system) = options.system.as_ref().filter(|s| !s.is_empty()) {
-        messages.push(Message { role: Role::System, parts: vec![Part::Text(system.clone())] });
+    let system = options.system.clone().filter(|s| !s.is_empty());
+    let form = options.response_format.as_ref().and_then(|format| format.instructions(route.spec.json_schema));
+    let instructions: Vec<String> = [system, form].into_iter().flatten().collect();
+    if !instructions.is_empty() {
+        messages.push(Message { role: Role::System, parts: vec![Part::Text(instructions.join("\n\n"))] });
     }
     messages.extend(options.messages.iter().cloned());
-    let mut parts = vec![Part::Text(prompt.to_owned())];
+    let mut parts = Vec::new();
+    let attached = options.images.len() + options.documents.len() > 0;
+    // With a conversation or something to look at, an empty prompt is none.
+    if !prompt.is_empty() || (options.messages.is_empty() && !attached) {
+        parts.push(Part::Text(prompt.to_owned()));
+    }
     parts.extend(options.images.iter().cloned().map(Part::Image));
-    messages.push(Message { role: Role::User, parts });
+    parts.extend(options.documents.iter().cloned().map(Part::Document));
+    if !parts.is_empty() {
+        messages.push(Message { role: Role::User, parts });
+    }
     ChatRequest {
         model: route.spec.model_name.clone(),
         settings: route.spec.settings_text(),
@@ -45,26 +84,8 @@ pub(crate) fn request(route: &Route, prompt: &str, options: &ChatOptions) -> Cha
         sampling: options.sampling.to_wire(),
         tools: options.tools.clone().unwrap_or_default(),
         tool_choice: options.tool_choice.clone(),
-        response_format: options.response_format.clone(),
+        response_format: options.response_format.as_ref().and_then(|format| format.to_wire(route.spec.json_schema)),
         reasoning: options.reasoning.clone(),
         extra_body: options.extra_body.as_ref().map(|b| serde_json::Value::Object(b.clone()).to_string()),
-    }
-}
-
-impl ChatOutcome {
-    pub(crate) fn new(route: &Route, options: &ChatOptions, answer: Answer, attempts: &mut Attempts) -> Self {
-        Self {
-            request_id: Uuid::now_v7(),
-            instance: route.instance.clone(),
-            model_name: answer.model.clone().unwrap_or_else(|| route.spec.model_name.clone()),
-            wants_json: matches!(
-                options.response_format,
-                Some(pg_llm_sandbox::types::ResponseFormat::JsonObject | pg_llm_sandbox::types::ResponseFormat::JsonSchema(_))
-            ),
-            answer,
-            attempts: attempts.made(),
-            latency: attempts.elapsed(),
-            log: attempts.take_log(),
-        }
     }
 }

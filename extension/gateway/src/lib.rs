@@ -4,6 +4,7 @@
 //! [`ChatOptions`] over the defaults of a [`ModelSpec`] make a request; [`chat`] sends it along a [`Route`] and tries again where that is right
 //! ([`retry`]); the answer becomes a [`ChatOutcome`], or a [`CallError`] with words for its caller. An [`AnswerStream`] is the same, piece by piece.
 
+mod answer_format;
 mod assembly;
 mod attempts;
 mod call_options;
@@ -11,6 +12,8 @@ mod chat;
 mod confidence;
 mod embeddings;
 mod error;
+mod extract;
+mod media;
 mod members;
 mod messages;
 mod model_list;
@@ -19,8 +22,10 @@ mod outcome;
 mod rerank;
 pub mod retry;
 mod route;
+mod schema;
 mod spec;
 mod stream;
+mod structured;
 
 pub use call_options::CallOptions;
 pub use chat::chat;
@@ -33,3 +38,4 @@ pub use rerank::{RerankOptions, RerankOutcome, rerank};
 pub use route::Route;
 pub use spec::{ModelSpec, ParsedConfig};
 pub use stream::{AnswerStream, Delta, StreamOutcome};
+pub use structured::{AnswerFormat, SchemaFormat};

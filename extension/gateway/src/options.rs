@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use pg_llm_sandbox::types::{JsonSchemaFormat, Message, Reasoning, ResponseFormat, Sampling, Tool, ToolChoice};
+use pg_llm_sandbox::types::{Media, Message, Reasoning, Sampling, Tool, ToolChoice};
 use serde_json::{Map, Value};
 
+use crate::answer_format;
 use crate::error::ConfigError;
+use crate::media::{self, Kind};
 use crate::members::Members;
 use crate::messages;
+use crate::structured::AnswerFormat;
 
 /// What to do when the call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +31,9 @@ pub struct ChatOptions {
     /// A conversation that comes before the prompt.
     pub messages: Vec<Message>,
     /// Images that go with the prompt.
-    pub images: Vec<pg_llm_sandbox::types::Media>,
+    pub images: Vec<Media>,
+    /// Documents that go with the prompt.
+    pub documents: Vec<Media>,
     /// What is set of the sampling parameters.
     pub sampling: SamplingOptions,
     /// Tools that the model may ask for.
@@ -36,11 +41,13 @@ pub struct ChatOptions {
     /// Whether it must.
     pub tool_choice: Option<ToolChoice>,
     /// The answer's form.
-    pub response_format: Option<ResponseFormat>,
+    pub response_format: Option<AnswerFormat>,
     /// How much the model may think.
     pub reasoning: Option<Reasoning>,
     /// Merged over the request's body.
     pub extra_body: Option<Map<String, Value>>,
+    /// Whether the provider's response is wanted as it came.
+    pub include_raw: Option<bool>,
     /// Time for everything, retries included.
     pub timeout: Option<Duration>,
     /// Calls of the provider at most.
@@ -74,7 +81,7 @@ pub enum Logprobs {
 }
 
 /// Options that may also stand in a model's configuration, as its defaults.
-pub(crate) const DEFAULTABLE: [&str; 19] = [
+pub(crate) const DEFAULTABLE: [&str; 20] = [
     "system",
     "temperature",
     "top_p",
@@ -91,12 +98,13 @@ pub(crate) const DEFAULTABLE: [&str; 19] = [
     "tools",
     "tool_choice",
     "extra_body",
+    "include_raw",
     "timeout_ms",
     "max_attempts",
     "on_error",
 ];
 
-const PER_CALL: [&str; 2] = ["messages", "images"];
+const PER_CALL: [&str; 3] = ["messages", "images", "documents"];
 
 /// Options of the design that no code reads yet.
 const LATER: [&str; 8] =
@@ -118,7 +126,8 @@ impl ChatOptions {
         Ok(Self {
             system: m.get("system", "a string")?,
             messages: m.raw("messages").map(messages::parse).transpose()?.unwrap_or_default(),
-            images: m.raw("images").map(messages::parse_images).transpose()?.unwrap_or_default(),
+            images: media(m, Kind::Image)?,
+            documents: media(m, Kind::Document)?,
             sampling: SamplingOptions {
                 temperature: m.get_if("temperature", "a number from 0 to 2", finite(0.0..=2.0))?,
                 top_p: m.get_if("top_p", "a number above 0, at most 1", |v: &f64| *v > 0.0 && *v <= 1.0)?,
@@ -132,9 +141,10 @@ impl ChatOptions {
             },
             tools: m.raw("tools").map(tools).transpose()?,
             tool_choice: m.raw("tool_choice").map(tool_choice).transpose()?,
-            response_format: m.raw("response_format").map(response_format).transpose()?,
+            response_format: m.raw("response_format").map(answer_format::parse).transpose()?,
             reasoning: reasoning(m)?,
-            extra_body: m.get("extra_body", "an object")?,
+            extra_body: extra_body(m)?,
+            include_raw: m.get("include_raw", "true or false")?,
             timeout: m.get_if("timeout_ms", "a positive number of milliseconds", |v: &u64| *v > 0)?.map(Duration::from_millis),
             max_attempts: m.get_if("max_attempts", &format!("an integer from 1 to {MAX_ATTEMPTS}"), |v| (1..=MAX_ATTEMPTS).contains(v))?,
             on_error: m.get::<String>("on_error", ON_ERROR)?.map(|v| OnError::parse(&v)).transpose()?,
@@ -149,6 +159,7 @@ impl ChatOptions {
             system: self.system.or_else(|| defaults.system.clone()),
             messages: self.messages,
             images: self.images,
+            documents: self.documents,
             sampling: SamplingOptions {
                 temperature: s.temperature.or(d.temperature),
                 top_p: s.top_p.or(d.top_p),
@@ -168,6 +179,7 @@ impl ChatOptions {
                 (Some(own), Some(theirs)) => Some(theirs.clone().into_iter().chain(own).collect()),
                 (own, theirs) => own.or_else(|| theirs.clone()),
             },
+            include_raw: self.include_raw.or(defaults.include_raw),
             timeout: self.timeout.or(defaults.timeout),
             max_attempts: self.max_attempts.or(defaults.max_attempts),
             on_error: self.on_error.or(defaults.on_error),
@@ -277,34 +289,27 @@ fn tool_choice(value: &Value) -> Result<ToolChoice, ConfigError> {
     }
 }
 
-/// `"text"`, `"json"`, a JSON schema, or OpenAI's `{"type": ...}` forms.
-fn response_format(value: &Value) -> Result<ResponseFormat, ConfigError> {
-    let schema = |schema: &Value, name: &str, strict: bool| {
-        schema
-            .is_object()
-            .then(|| ResponseFormat::JsonSchema(JsonSchemaFormat { name: name.to_owned(), schema: schema.to_string(), strict }))
-    };
-    let kind = value.as_str().or_else(|| value.get("type").and_then(Value::as_str));
-    let format = match kind {
-        Some("text") => Some(ResponseFormat::Text),
-        Some("json" | "json_object") => Some(ResponseFormat::JsonObject),
-        Some("json_schema") => value.get("json_schema").and_then(|s| {
-            schema(
-                s.get("schema")?,
-                s.get("name").and_then(Value::as_str).unwrap_or("answer"),
-                s.get("strict").and_then(Value::as_bool).unwrap_or(true),
-            )
-        }),
-        // A schema by itself.
-        Some("object" | "array") => schema(value, "answer", true),
-        _ => None,
-    };
-    format.ok_or_else(|| {
-        ConfigError::invalid(
-            "option \"response_format\" must be \"text\", \"json\", a JSON schema, or {\"type\": \"json_schema\", \"json_schema\": {\"name\": ..., \"schema\": {...}}}",
-            None,
-        )
-    })
+fn media(m: &Members<'_>, kind: Kind) -> Result<Vec<Media>, ConfigError> {
+    m.raw(kind.option()).map_or(Ok(Vec::new()), |value| media::parse_list(value, kind))
+}
+
+/// Numbers in it must be such that an adapter can read them.
+fn extra_body(m: &Members<'_>) -> Result<Option<Map<String, Value>>, ConfigError> {
+    fn finite(value: &Value) -> bool {
+        match value {
+            Value::Number(number) => number.as_f64().is_some_and(f64::is_finite),
+            Value::Array(items) => items.iter().all(finite),
+            Value::Object(members) => members.values().all(finite),
+            _ => true,
+        }
+    }
+    let body: Option<Map<String, Value>> = m.get("extra_body", "an object")?;
+    match body {
+        Some(body) if !body.values().all(finite) => {
+            Err(ConfigError::invalid("option \"extra_body\" has a number beyond the range of doubles", None))
+        }
+        body => Ok(body),
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use pg_llm_sandbox::LogLine;
-use pg_llm_sandbox::types::{Answer, FinishReason, Part, Usage};
+use pg_llm_sandbox::types::{Answer, FinishReason, Part, TokenLogprob, Usage};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::confidence;
+use crate::structured::{AnswerFormat, Structured};
+use crate::{confidence, extract, messages};
 
 /// A call that was answered.
 #[derive(Clone, Debug)]
@@ -20,8 +21,12 @@ pub struct ChatOutcome {
     pub model_name: String,
     /// The answer.
     pub answer: Answer,
-    /// The caller asked for JSON.
-    pub wants_json: bool,
+    /// The form that was asked for.
+    pub(crate) format: Option<AnswerFormat>,
+    /// Its JSON, where it was asked for and came.
+    pub(crate) structured: Option<Structured>,
+    /// The caller wants the provider's response as it came.
+    pub include_raw: bool,
     /// How often the provider was called.
     pub attempts: u32,
     /// From the call's begin to its end, retries included.
@@ -31,8 +36,15 @@ pub struct ChatOutcome {
 }
 
 impl ChatOutcome {
-    /// The answer's text: its text parts, joined. Empty when the model only asked for tools.
+    /// The answer's text: its text parts, joined; with a schema the JSON alone. Empty when the model only asked for tools.
     pub fn text(&self) -> String {
+        match &self.structured {
+            Some(structured) => structured.text.clone(),
+            None => self.whole_text(),
+        }
+    }
+
+    fn whole_text(&self) -> String {
         self.answer.parts.iter().filter_map(|p| if let Part::Text(t) = p { Some(t.as_str()) } else { None }).collect()
     }
 
@@ -40,8 +52,7 @@ impl ChatOutcome {
     pub fn to_json(&self) -> Value {
         let text = self.text();
         let confidence = confidence::from_logprobs(&self.answer.logprobs);
-        let parsed = if self.wants_json { serde_json::from_str(&text).unwrap_or(Value::Null) } else { Value::Null };
-        json!({
+        let mut value = json!({
             "request_id": self.request_id,
             "instance_name": self.instance,
             "response": text,
@@ -57,9 +68,26 @@ impl ChatOutcome {
             "latency_ms": (self.latency.as_secs_f64() * 1e6).round() / 1e3,
             "tool_calls": tool_calls(&self.answer.parts),
             "thinking": thinking(&self.answer.parts),
-            "parsed": parsed,
+            "parsed": self.parsed(),
+            "message": messages::to_json(&self.answer.parts),
+            "logprobs": logprobs(&self.answer.logprobs),
             "provider_response_id": self.answer.id,
-        })
+        });
+        if self.include_raw {
+            value["raw"] = self.answer.raw.as_deref().and_then(raw).unwrap_or(Value::Null);
+        }
+        value
+    }
+
+    fn parsed(&self) -> Value {
+        match (&self.structured, &self.format) {
+            (Some(structured), _) => structured.value.clone(),
+            // Nothing is enforced: what is JSON is shown.
+            (None, Some(AnswerFormat::Json)) => {
+                extract::candidates(&self.whole_text()).into_iter().find_map(Result::ok).map_or(Value::Null, |s| s.value)
+            }
+            _ => Value::Null,
+        }
     }
 }
 
@@ -83,28 +111,40 @@ fn usage(usage: Option<&Usage>) -> Value {
         "cached_tokens": u.cached_tokens,
         "cache_write_tokens": u.cache_write_tokens,
         "reasoning_tokens": u.reasoning_tokens,
-        "raw": u.raw.as_deref().and_then(|r| serde_json::from_str::<Value>(r).ok()),
+        "raw": u.raw.as_deref().and_then(raw),
     })
+}
+
+/// JSON of the provider, if the database can hold it.
+fn raw(text: &str) -> Option<Value> {
+    extract::value(text)
 }
 
 /// In the form in which `messages` takes them back.
 fn tool_calls(parts: &[Part]) -> Value {
-    let calls: Vec<Value> = parts
-        .iter()
-        .filter_map(|p| if let Part::ToolCall(c) = p { Some(c) } else { None })
-        .map(|c| {
-            let arguments = serde_json::from_str(&c.arguments).unwrap_or_else(|_| Value::String(c.arguments.clone()));
-            json!({"id": c.id, "name": c.name, "arguments": arguments, "signature": c.signature})
-        })
-        .collect();
-    if calls.is_empty() { Value::Null } else { Value::Array(calls) }
+    let calls = parts.iter().filter_map(|p| if let Part::ToolCall(c) = p { Some(c) } else { None });
+    let calls = calls.map(|call| {
+        let arguments = extract::value(&call.arguments).unwrap_or_else(|| Value::String(call.arguments.clone()));
+        messages::tool_call_to_json(call, &arguments, None)
+    });
+    some(calls.collect())
 }
 
 fn thinking(parts: &[Part]) -> Value {
-    let blocks: Vec<Value> = parts
-        .iter()
-        .filter_map(|p| if let Part::Thinking(t) = p { Some(t) } else { None })
-        .map(|t| json!({"type": "thinking", "text": t.text, "signature": t.signature, "redacted": t.redacted}))
-        .collect();
-    if blocks.is_empty() { Value::Null } else { Value::Array(blocks) }
+    let blocks = parts.iter().filter_map(|p| if let Part::Thinking(t) = p { Some(t) } else { None });
+    some(blocks.map(messages::thinking_to_json).collect())
+}
+
+/// The chosen tokens, each with the alternatives that the provider shows.
+fn logprobs(tokens: &[TokenLogprob]) -> Value {
+    let shown = |token: &TokenLogprob| {
+        let top: Vec<Value> = token.alternatives.iter().map(|t| json!({"token": t.token, "logprob": t.logprob})).collect();
+        json!({"token": token.token, "logprob": token.logprob, "top": top})
+    };
+    some(tokens.iter().map(shown).collect())
+}
+
+/// Null where there is nothing.
+fn some(list: Vec<Value>) -> Value {
+    if list.is_empty() { Value::Null } else { Value::Array(list) }
 }

@@ -25,6 +25,8 @@ pub struct ModelSpec {
     /// Where its access tokens may come from: what the configuration's own settings `*token_url` say. A profile's default is the word of whoever wrote the
     /// provider, and no permission.
     pub token_urls: Vec<TokenUrl>,
+    /// The endpoint can be told a JSON schema that its answer must fit. Where not, the model is told, in words.
+    pub json_schema: bool,
     /// Limits of its own, below the server's.
     pub limits: ModelLimits,
 }
@@ -52,7 +54,7 @@ pub struct ParsedConfig {
 }
 
 /// `is_local_fallback` is what the older form of `pg_llm_add_model` says; it is kept for the fallback policy to come.
-const OWN: [&str; 5] = ["model_name", "api_endpoint", "limits", "is_local_fallback", "embedding_dimensions"];
+const OWN: [&str; 6] = ["model_name", "api_endpoint", "limits", "is_local_fallback", "embedding_dimensions", "json_schema"];
 /// Taken out of the configuration and encrypted.
 const SECRET: [&str; 4] = ["api_key", "keys", "access_key_id", "access_key_secret"];
 /// How the names of settings end that say where access tokens come from.
@@ -115,6 +117,7 @@ impl ModelSpec {
             settings,
             token_urls,
             embedding_dimensions: crate::embeddings::dimensions(&m, "embedding_dimensions")?,
+            json_schema: m.get("json_schema", "true or false")?.unwrap_or_else(|| profile.capabilities.iter().any(|c| c == "json_schema")),
             limits: limits(&m)?,
         };
         m.get::<bool>("is_local_fallback", "a boolean")?;

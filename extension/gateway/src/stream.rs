@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::assembly::Assembly;
 use crate::attempts::Attempts;
-use crate::chat::request;
+use crate::chat::{outcome, request};
 use crate::confidence;
 use crate::error::CallError;
 use crate::options::ChatOptions;
@@ -178,7 +178,7 @@ impl AnswerStream {
         let output_tokens = self.assembly.output_tokens();
         let answer = std::mem::take(&mut self.assembly).answer();
         let confidence = confidence::from_logprobs(&answer.logprobs);
-        let mut chat = ChatOutcome::new(&self.route, &self.options, answer, &mut self.attempts);
+        let mut chat = outcome(&self.route, &self.options, answer, &mut self.attempts, &self.interrupt, None)?;
         chat.request_id = self.request_id;
         let tokens_per_second = output_tokens.zip(self.tokens).and_then(|(tokens, (first, last))| rate(tokens, last.saturating_sub(first)));
         Ok(Delta::End(Box::new(StreamOutcome {
