@@ -42,7 +42,8 @@ const ROWS: [Row; 14] = [
         aliases: &[],
         endpoint: None,
         key: Key::Optional("API key, if the server wants one"),
-        can: &[TOOLS],
+        // Most such servers know a schema in response_format; for one that does not, the model's configuration says "json_schema": false.
+        can: &[TOOLS, SCHEMA],
         settings: r#"{"key_optional":true,"max_tokens_field":"max_tokens"}"#,
     },
     Row {
@@ -51,7 +52,7 @@ const ROWS: [Row; 14] = [
         endpoint: None,
         key: Key::Optional("key of the Azure resource; or the keys client_id and client_secret with the setting oauth2_token_url"),
         can: &[TOOLS, SCHEMA, VISION, LOGPROBS],
-        settings: r#"{"auth_header":"api-key","chat_path":"/openai/deployments/{model}/chat/completions","api_version":"2024-10-21"}"#,
+        settings: r#"{"auth_header":"api-key","chat_path":"/openai/deployments/{model}/chat/completions","embeddings_path":"/openai/deployments/{model}/embeddings","responses_path":"/openai/responses","models_path":"/openai/models","api_version":"2024-10-21"}"#,
     },
     Row {
         name: "deepseek",
@@ -115,7 +116,7 @@ const ROWS: [Row; 14] = [
         endpoint: Some("https://dashscope.aliyuncs.com/compatible-mode/v1"),
         key: Key::Required("API key of Model Studio, from https://bailian.console.aliyun.com"),
         can: &[TOOLS, SCHEMA, VISION, THINKING, LOGPROBS],
-        settings: r#"{"max_tokens_field":"max_tokens","reasoning_style":"enable_thinking","document_style":"none","quota_is_throttle":true}"#,
+        settings: r#"{"max_tokens_field":"max_tokens","reasoning_style":"enable_thinking","document_style":"none","embedding_inputs":10,"quota_is_throttle":true}"#,
     },
     Row {
         name: "hunyuan",
