@@ -1,9 +1,7 @@
 //! Images and documents as they are sent: the bytes, or an address in S3.
 
-use pg_llm_guest::base64::Engine as _;
-use pg_llm_guest::base64::engine::general_purpose::STANDARD;
 use pg_llm_guest::json::record;
-use pg_llm_guest::media::sniff;
+use pg_llm_guest::media::{base64, sniff};
 use pg_llm_guest::prelude::*;
 
 use crate::refusal::{Refusal, one};
@@ -56,7 +54,7 @@ pub(crate) fn document(media: &Media, names: &mut DocumentNames) -> Result<Value
 /// The `source` of a block, and the media type that it tells of itself.
 fn source(media: &Media) -> Result<(Value, Option<&str>), Refusal> {
     match &media.source {
-        MediaSource::Bytes(bytes) => Ok((one("bytes", STANDARD.encode(bytes).into()), sniff(bytes))),
+        MediaSource::Bytes(bytes) => Ok((one("bytes", base64(bytes).into()), sniff(bytes))),
         MediaSource::Url(url) if url.starts_with("s3://") => Ok((one("s3Location", one("uri", url.as_str().into())), None)),
         MediaSource::Url(url) => match url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
             Some((media_type, encoded)) => Ok((one("bytes", encoded.into()), media_type.split(';').next())),
