@@ -1,5 +1,6 @@
 //! Messages as they are sent.
 
+use pg_llm_guest::failure::words;
 use pg_llm_guest::json::{object, record, set};
 use pg_llm_guest::prelude::*;
 
@@ -132,13 +133,13 @@ fn sign(part: &mut Value, signature: &str) {
 }
 
 fn tool_call(call: &ToolCall, with_id: bool) -> Result<Value, Failure> {
-    let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+    let arguments = if call.arguments.trim_ascii().is_empty() { "{}" } else { &call.arguments };
     let mut function = Map::new();
     if with_id && !is_invented(&call.id) {
         set(&mut function, "id", call.id.as_str().into());
     }
     set(&mut function, "name", call.name.as_str().into());
-    set(&mut function, "args", object(&["the arguments of a call of ", &call.name].concat(), arguments)?.into());
+    set(&mut function, "args", object(&words(&["the arguments of a call of ", &call.name]), arguments)?.into());
     let mut part = record([("functionCall", function.into())]);
     if let Some(signature) = &call.signature {
         sign(&mut part, signature);
@@ -157,7 +158,7 @@ fn tool_result(result: &ToolResult, with_id: bool, earlier: &[Message]) -> Resul
         })
     };
     let name = result.name.as_deref().filter(|name| !name.is_empty()).or_else(called).ok_or_else(|| {
-        Failure::invalid(["the tool result for ", &result.call_id, " has no name, and there is no call of that id before it"].concat())
+        Failure::invalid(words(&["the tool result for ", &result.call_id, " has no name, and there is no call of that id before it"]))
     })?;
     let mut response = Map::new();
     if with_id && !is_invented(&result.call_id) {
@@ -178,5 +179,5 @@ fn misplaced(part: &Part, role: &str) -> Failure {
         Part::ToolResult(_) => "a tool result",
         Part::Thinking(_) => "thinking",
     };
-    Failure::invalid([what, " cannot be part of a message of role ", role].concat())
+    Failure::invalid(words(&[what, " cannot be part of a message of role ", role]))
 }

@@ -11,7 +11,9 @@ pub fn describe() -> Description {
         | Capabilities::JSON_SCHEMA
         | Capabilities::VISION
         | Capabilities::DOCUMENTS
-        | Capabilities::THINKING;
+        | Capabilities::THINKING
+        | Capabilities::EMBEDDINGS
+        | Capabilities::LIST_MODELS;
     let mut gemini = Profile::new("gemini")
         .endpoint("https://generativelanguage.googleapis.com")
         .key("default", true, "API key, from https://aistudio.google.com/apikey")

@@ -2,6 +2,7 @@
 //! nothing else.
 
 use pg_llm_guest::embeddings::in_order;
+use pg_llm_guest::failure::words;
 use pg_llm_guest::json::{object, record, set};
 use pg_llm_guest::prelude::*;
 
@@ -56,7 +57,7 @@ pub(crate) fn encode(request: &EmbedRequest) -> Result<HttpRequest, Failure> {
     };
     // Gemini Embedding 2 ignores the type of a task, and wants it said in the text.
     let (task, prefix) = if request.model.contains("gemini-embedding-2") { (None, prefix) } else { (task, "") };
-    let content = |text: &String| record([("parts", vec![record([("text", [prefix, text].concat().into())])].into())]);
+    let content = |text: &String| record([("parts", vec![record([("text", words(&[prefix, text]).into())])].into())]);
     let options = |names: [&str; 2]| {
         let mut options = Map::new();
         if let Some(task) = task {

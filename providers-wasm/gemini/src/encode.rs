@@ -1,5 +1,6 @@
 //! What is sent.
 
+use pg_llm_guest::failure::words;
 use pg_llm_guest::json::{object, record, set};
 use pg_llm_guest::prelude::*;
 
@@ -109,7 +110,7 @@ fn function(tool: &Tool) -> Result<Value, Failure> {
         set(&mut function, "description", description.as_str().into());
     }
     // `parameters`, the older member, takes only a part of OpenAPI's schemas.
-    let schema = object(&["the schema of tool ", &tool.name].concat(), &tool.parameters)?;
+    let schema = object(&words(&["the schema of tool ", &tool.name]), &tool.parameters)?;
     set(&mut function, "parametersJsonSchema", schema.into());
     Ok(function.into())
 }

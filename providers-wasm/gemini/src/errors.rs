@@ -89,7 +89,7 @@ fn kind_of_word(word: &str) -> Option<FailureKind> {
 /// `... please retry in 34.4s.`, which stands in the message too, and is all that is left where a proxy drops the details.
 fn retry_in(message: &str) -> Option<u64> {
     let (_, rest) = message.split_once("retry in ")?;
-    duration_ms(rest.split_whitespace().next()?.trim_end_matches(['.', ',']))
+    duration_ms(rest.split([' ', '\n']).next()?.trim_end_matches(['.', ',']))
 }
 
 /// `..., limit: 0, ...`

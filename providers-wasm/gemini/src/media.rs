@@ -1,9 +1,7 @@
 //! Images and documents as they are sent.
 
-use pg_llm_guest::base64::Engine as _;
-use pg_llm_guest::base64::engine::general_purpose::STANDARD;
 use pg_llm_guest::json::{record, set};
-use pg_llm_guest::media::sniff;
+use pg_llm_guest::media::{base64, sniff};
 use pg_llm_guest::prelude::*;
 
 /// Bytes go inline; an address is fetched by the provider. A document's name has no place in the Gemini API, and the model does without.
@@ -13,7 +11,7 @@ pub(crate) fn media_part(media: &Media, is_document: bool) -> Result<Value, Fail
         MediaSource::Bytes(bytes) => {
             let text = || (is_document && std::str::from_utf8(bytes).is_ok()).then_some("text/plain");
             let media_type = said.or_else(|| sniff(bytes)).or_else(text).ok_or_else(unknown_type)?;
-            Ok(inline(media_type, STANDARD.encode(bytes)))
+            Ok(inline(media_type, base64(bytes)))
         }
         MediaSource::Url(url) => match url.strip_prefix("data:") {
             Some(data) => data_url(data, said),
@@ -26,8 +24,8 @@ fn unknown_type() -> Failure {
     Failure::invalid("the media type of an image or document is not known; say it")
 }
 
-fn inline(media_type: &str, base64: String) -> Value {
-    record([("inlineData", record([("mimeType", media_type.into()), ("data", base64.into())]))])
+fn inline(media_type: &str, data: String) -> Value {
+    record([("inlineData", record([("mimeType", media_type.into()), ("data", data.into())]))])
 }
 
 fn file(url: &str, media_type: Option<&str>) -> Value {

@@ -119,7 +119,7 @@ impl ChatStream {
     }
 
     fn chunk(&mut self, text: &str, events: &mut Vec<Event>) -> Result<(), Failure> {
-        let text = text.trim();
+        let text = text.trim_ascii();
         // Gemini has no such word; a proxy that makes its events may.
         if text.is_empty() || text == "[DONE]" {
             return Ok(());

@@ -1,5 +1,6 @@
 //! What the model says, from one response or from the chunks of a stream: both have the same form.
 
+use pg_llm_guest::failure::words;
 use pg_llm_guest::json;
 use pg_llm_guest::prelude::*;
 
@@ -91,7 +92,7 @@ impl Turn {
 
     fn blocked(&mut self, feedback: &Value, reason: &str, raw: &[u8]) -> Result<(), Failure> {
         if self.blocked_is_error {
-            let words = feedback.word_at("blockReasonMessage").map_or_else(|| ["the prompt was blocked: ", reason].concat(), str::to_owned);
+            let words = feedback.word_at("blockReasonMessage").map_or_else(|| words(&["the prompt was blocked: ", reason]), str::to_owned);
             let mut failure = Failure::new(FailureKind::ContentFilter, words).with_raw(raw);
             failure.code = Some(reason.to_owned());
             return Err(failure);

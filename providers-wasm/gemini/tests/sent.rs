@@ -369,6 +369,9 @@ fn every_profile_only_sets_what_the_schema_lists() {
             assert!(known["enum"].as_array().unwrap().contains(&value), "{}: {name} = {value}", profile.name);
         }
     }
+    for profile in &description.profiles {
+        assert!(profile.capabilities.contains(Capabilities::STREAM | Capabilities::EMBEDDINGS | Capabilities::LIST_MODELS));
+    }
     assert_eq!(description.profiles[0].name, "gemini");
     assert_eq!(description.profiles[0].aliases, ["google"]);
 }
