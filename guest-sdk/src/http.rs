@@ -129,8 +129,16 @@ impl ResponseHead {
 
     /// The provider's id of the request, under the names that are in use for it.
     pub fn request_id(&self) -> Option<&str> {
-        const NAMES: [&str; 7] =
-            ["x-request-id", "request-id", "apim-request-id", "x-amzn-requestid", "x-goog-request-id", "x-correlation-id", "cf-ray"];
+        const NAMES: [&str; 8] = [
+            "x-request-id",
+            "request-id",
+            "apim-request-id",
+            "x-amzn-requestid",
+            "x-goog-request-id",
+            "x-tc-requestid",
+            "x-correlation-id",
+            "cf-ray",
+        ];
         NAMES.iter().find_map(|name| self.headers.get(name)).filter(|id| !id.is_empty())
     }
 }

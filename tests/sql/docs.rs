@@ -161,6 +161,49 @@ fn the_page_of_chat_has_every_option_and_every_key_of_the_answer() {
     }
 }
 
+/// The table of `docs/builtin-providers.md`, from what the components say of themselves.
+fn table_of_providers() -> String {
+    const COLUMNS: [(&str, &str); 10] = [
+        ("stream", "stream"),
+        ("tools", "tools"),
+        ("schema", "json_schema"),
+        ("vision", "vision"),
+        ("documents", "documents"),
+        ("thinking", "thinking"),
+        ("logprobs", "logprobs"),
+        ("embeddings", "embeddings"),
+        ("rerank", "rerank"),
+        ("list of models", "list_models"),
+    ];
+    let mut client = Cluster::shared().database().superuser();
+    let sql = "SELECT model_type, aliases, adapter, capabilities, 'batches' = ANY (exports) FROM pg_llm_providers WHERE builtin ORDER BY adapter, model_type";
+    let titles: Vec<&str> = COLUMNS.iter().map(|(title, _)| *title).collect();
+    let mut table =
+        format!("| `model_type` | adapter | chat | {} | batch |\n|---|---|---|{}---|\n", titles.join(" | "), "---|".repeat(COLUMNS.len()));
+    for row in client.query(sql, &[]).unwrap() {
+        let (name, aliases, adapter): (&str, Vec<&str>, &str) = (row.get(0), row.get(1), row.get(2));
+        let capabilities: Vec<&str> = row.get(3);
+        let names = std::iter::once(name).chain(aliases).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let mark = |has: bool| if has { "✓" } else { "" };
+        let marks: Vec<&str> = COLUMNS.iter().map(|(_, flag)| mark(capabilities.contains(flag))).collect();
+        let _ = writeln!(table, "| {names} | {adapter} | ✓ | {} | {} |", marks.join(" | "), mark(row.get(4)));
+    }
+    table
+}
+
+#[test]
+fn the_table_of_built_in_providers_is_what_they_say_of_themselves() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/builtin-providers.md");
+    let text = fs::read_to_string(&file).unwrap();
+    let begin = text.find("<!-- begin").and_then(|at| Some(at + text[at..].find('\n')? + 1)).unwrap();
+    let end = text.find("<!-- end").unwrap();
+    let table = table_of_providers();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        return fs::write(&file, [&text[..begin], &table, &text[end..]].concat()).unwrap();
+    }
+    assert_eq!(&text[begin..end], table, "UPDATE_GOLDEN=1 writes it anew");
+}
+
 #[test]
 fn blocks_of_sql_are_found_and_others_left_alone() {
     let page = "text\n```sql\nSELECT 1;\n```\n```\nSELECT 2;\n```\n```text\n```\n```sql error\nSELECT 3;\n```\n";

@@ -6,6 +6,7 @@ mod cancel;
 mod chat;
 mod docs;
 mod egress;
+mod embeddings;
 mod endurance;
 mod errors;
 mod hostile;

@@ -17,6 +17,9 @@ use crate::route::Route;
 /// Most bytes of text that go into one request. Providers that count the tokens of a whole request allow about this much.
 const REQUEST_TEXT_BYTES: usize = 1 << 20;
 
+/// Most texts of one request, so that the vectors of the largest models fit into a guest's memory in all the forms that they take there.
+const REQUEST_TEXTS: usize = 512;
+
 /// Most dimensions that a caller may ask for: pgvector's `vector` has no more.
 const MAX_DIMENSIONS: u32 = 16_000;
 
@@ -106,7 +109,7 @@ pub fn embed(route: &Route, texts: Vec<String>, options: &EmbedOptions, interrup
     };
     let most = if texts.len() > 1 {
         let outcome = route.provider.max_embed_inputs(attempts.grant(route, interrupt), &request);
-        usize::try_from(outcome.result.map_err(|error| attempts.failure(&error))?).unwrap_or(usize::MAX)
+        usize::try_from(outcome.result.map_err(|error| attempts.failure(&error))?).map_or(REQUEST_TEXTS, |most| most.min(REQUEST_TEXTS))
     } else {
         1
     };

@@ -2,7 +2,9 @@
 
 mod chat;
 mod chat_stream;
+mod embeddings;
 mod model_call;
+mod model_list;
 mod models;
 mod providers;
 

@@ -4,14 +4,14 @@
 //! that does not decode is an ERROR with its SQLSTATE, not a panic.
 
 use std::ffi::{CStr, CString};
-use std::slice;
+use std::{ptr, slice};
 
-use pgrx::pg_sys::Datum;
+use pgrx::pg_sys::{Datum, Oid};
 use pgrx::{IntoDatum, pg_sys};
 use serde_json::Value;
 
-use super::encoding;
 use super::errors::{Failure, SqlError, State, or_raise};
+use super::{encoding, vectors};
 
 /// The arguments of a call, as SQL declares them.
 pub(crate) struct Args<'a>(&'a [pg_sys::NullableDatum]);
@@ -22,10 +22,13 @@ pub(crate) enum Returned {
     Null,
     Bool(bool),
     Int(i32),
+    Long(i64),
     Float(f64),
     Text(String),
     Uuid([u8; 16]),
     Json(Value),
+    /// pgvector's type or an array of `real`, whichever SQL declares.
+    Vector(Vec<f32>),
 }
 
 impl Args<'_> {
@@ -56,6 +59,27 @@ impl Args<'_> {
     /// A bytea.
     pub(crate) fn bytes(&self, index: usize) -> Option<Vec<u8>> {
         self.datum(index).map(|d| detoasted(d).bytes().to_vec())
+    }
+
+    /// An array of text; none for NULL. Of more than one dimension, element after element.
+    pub(crate) fn texts(&self, index: usize) -> Result<Option<Vec<Option<String>>>, SqlError> {
+        let Some(datum) = self.datum(index) else { return Ok(None) };
+        // SAFETY: SQL declares this argument text[]. The elements point into the array or a detoasted copy of it, in the current memory context.
+        let elements = unsafe {
+            let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast();
+            let (mut values, mut nulls, mut count) = (ptr::null_mut(), ptr::null_mut(), 0);
+            let align = libc::c_char::try_from(pg_sys::TYPALIGN_INT).unwrap_or(0);
+            pg_sys::deconstruct_array(array, pg_sys::TEXTOID, -1, false, align, &raw mut values, &raw mut nulls, &raw mut count);
+            let count = usize::try_from(count).unwrap_or(0);
+            if count == 0 {
+                return Ok(Some(Vec::new()));
+            }
+            slice::from_raw_parts(values, count).iter().zip(slice::from_raw_parts(nulls, count))
+        };
+        elements
+            .map(|(datum, null)| if *null { Ok(None) } else { encoding::from_server(detoasted(*datum).bytes()).map(Some) })
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 
     /// A jsonb.
@@ -105,13 +129,16 @@ impl Drop for Detoasted {
 }
 
 impl Returned {
-    /// The datum; none for NULL.
-    pub(super) fn into_datum(self, _declared: pg_sys::Oid) -> Result<Option<Datum>, SqlError> {
+    /// The datum, of the type that SQL declares; none for NULL.
+    pub(super) fn into_datum(self, declared: Oid) -> Result<Option<Datum>, SqlError> {
         match self {
             Self::Null => Ok(None),
             Self::Bool(value) => Ok(Some(Datum::from(value))),
             Self::Int(value) => Ok(Some(Datum::from(value))),
+            Self::Long(value) => Ok(Some(Datum::from(value))),
             Self::Float(value) => Ok(value.into_datum()),
+            Self::Vector(vector) => vectors::datum(&vector, declared).map(Some),
+            Self::Text(text) => Ok(Some(text_datum(&encoding::to_server(&text)))),
             Self::Uuid(bytes) => {
                 // SAFETY: a uuid is sixteen bytes, passed by reference; palloc in the current memory context.
                 let copy: *mut u8 = unsafe { pg_sys::palloc(bytes.len()) }.cast();
@@ -119,7 +146,6 @@ impl Returned {
                 unsafe { copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
                 Ok(Some(Datum::from(copy)))
             }
-            Self::Text(text) => Ok(Some(text_datum(&encoding::to_server(&text)))),
             Self::Json(value) => {
                 // jsonb cannot hold U+0000, and an answer that has one is better with a mark in its place than lost.
                 let text = value.to_string();
@@ -157,7 +183,15 @@ fn replace_nul(value: Value) -> Value {
 pub(crate) unsafe fn serve(fcinfo: pg_sys::FunctionCallInfo, body: fn(&Args<'_>) -> Result<Returned, Failure>) -> Datum {
     // SAFETY: the caller's promise.
     let args = unsafe { Args::of(fcinfo) };
-    let datum = or_raise(|| Ok(body(&args)?.into_datum(pg_sys::InvalidOid)?));
+    let datum = or_raise(|| {
+        let value = body(&args)?;
+        let declared = match value {
+            // SAFETY: Postgres has set flinfo.
+            Returned::Vector(_) => unsafe { pg_sys::get_func_rettype((*(*fcinfo).flinfo).fn_oid) },
+            _ => pg_sys::InvalidOid,
+        };
+        Ok(value.into_datum(declared)?)
+    });
     // SAFETY: as above.
     unsafe { (*fcinfo).isnull = datum.is_none() };
     datum.unwrap_or(Datum::null())

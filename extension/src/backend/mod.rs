@@ -14,3 +14,4 @@ pub(crate) mod privileges;
 pub(crate) mod rows;
 pub(crate) mod runtime;
 pub(crate) mod stack;
+mod vectors;

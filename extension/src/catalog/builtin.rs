@@ -20,7 +20,7 @@ struct OnAPage<T: ?Sized>(T);
 
 macro_rules! embedded {
     ($($name:literal),*) => {
-        [$((
+        &[$((
             {
                 static CODE: &OnAPage<[u8]> = &OnAPage(*include_bytes!(concat!(env!("PG_LLM_COMPONENTS"), "/", $name, ".cwasm")));
                 &CODE.0
@@ -30,7 +30,8 @@ macro_rules! embedded {
     };
 }
 
-static EMBEDDED: [(&[u8], &[u8]); 2] = embedded!("openai", "mock");
+/// Compiled code and report of every provider that has a folder in `providers-wasm/` (build.rs).
+static EMBEDDED: &[(&[u8], &[u8])] = include!(concat!(env!("OUT_DIR"), "/components.rs"));
 
 /// All of them.
 pub(crate) fn all() -> Result<&'static [Builtin], SqlError> {

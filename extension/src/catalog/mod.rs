@@ -7,3 +7,4 @@ pub(crate) mod models;
 pub(crate) mod modules;
 mod query;
 pub(crate) mod route;
+pub(crate) mod vector_type;

@@ -150,6 +150,18 @@ impl Row {
     }
 }
 
+/// Runs a statement that is made of names and literals of the catalog, quoted, such as DDL.
+pub(crate) fn execute(sql: &str) -> Result<(), SqlError> {
+    let _owner = AsOwner::become_owner()?;
+    let sql = CString::new(encoding::to_server(sql).into_owned()).map_err(|_| spi_failed(0))?;
+    // SAFETY: as in `Statement::run`.
+    unsafe {
+        check(pg_sys::SPI_connect())?;
+        check(pg_sys::SPI_execute(sql.as_ptr(), false, 0))?;
+        check(pg_sys::SPI_finish())
+    }
+}
+
 /// # Safety
 /// Right after a successful execution.
 unsafe fn copy_rows() -> Vec<Row> {

@@ -115,3 +115,15 @@ fn keys_restored_under_another_master_key_say_so_and_can_be_given_again() {
     all_is_well(&mut restored.superuser(), &upstream);
     to.assert_no_crash();
 }
+
+#[test]
+fn a_dump_restores_pgvector_before_the_functions_that_return_its_type() {
+    let cluster = Cluster::shared();
+    let (database, restored) = (cluster.empty_database(), cluster.empty_database());
+    let view = "CREATE VIEW v AS SELECT pg_llm_get_embedding('e', 'x') <-> '[1]'::vector AS distance";
+    database.superuser().batch_execute(&format!("CREATE EXTENSION vector; CREATE EXTENSION pg_llm; {view}")).unwrap();
+    dump_and_restore(&database, &restored, "plain");
+    let of_the_view = "SELECT atttypid::regtype::text FROM pg_attribute WHERE attrelid = 'v'::regclass";
+    let restored: String = restored.superuser().query_one(of_the_view, &[]).unwrap().get(0);
+    assert_eq!(restored, "double precision");
+}

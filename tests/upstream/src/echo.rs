@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use crate::{Received, Reply, openai};
 
 /// Answers OpenAI's endpoints: a chat completion (whole, or streamed word by word) that repeats the last user message, an
-/// embedding that depends on the text alone, the list of models; 404 to all else.
+/// embedding that depends on the text alone, an order of documents by it, the list of models; 404 to all else.
 pub fn answer(received: &Received) -> Reply {
     let path = received.path();
     match received.method.as_str() {
         "POST" if path.ends_with("/chat/completions") => chat(&received.json()),
         "POST" if path.ends_with("/embeddings") => embeddings(&received.json()),
+        "POST" if path.ends_with("/rerank") => rerank(&received.json()),
         "GET" if path.ends_with("/models") => {
             let model = json!({"id": openai::MODEL, "object": "model", "created": 1_700_000_000, "owned_by": "pg_llm"});
             Reply::json(200, json!({"object": "list", "data": [model]}))
@@ -69,6 +70,20 @@ fn embeddings(request: &Value) -> Reply {
     let vectors: Vec<Vec<f32>> = inputs.iter().map(|text| direction(text, dimensions)).collect();
     let vectors: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
     if request["encoding_format"] == "base64" { openai::embeddings_base64(&vectors) } else { openai::embeddings(&vectors) }
+}
+
+/// Documents by how near their embeddings are to the query's, best first, as the servers that have `/rerank` answer.
+fn rerank(request: &Value) -> Reply {
+    let query = direction(request["query"].as_str().unwrap_or_default(), 64);
+    let documents = request["documents"].as_array().cloned().unwrap_or_default();
+    let score = |document: &Value| -> f32 {
+        direction(document.as_str().unwrap_or_default(), 64).iter().zip(&query).map(|(one, other)| one * other).sum()
+    };
+    let mut results: Vec<(usize, f32)> = documents.iter().map(score).enumerate().collect();
+    results.sort_by(|one, other| other.1.total_cmp(&one.1));
+    let most = request["top_n"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(results.len());
+    let results: Vec<Value> = results.iter().take(most).map(|(index, score)| json!({"index": index, "relevance_score": score})).collect();
+    Reply::json(200, json!({"id": "rerank-test", "model": request["model"], "results": results, "usage": {"total_tokens": 7}}))
 }
 
 /// A unit vector made of the text's words: texts that share words are near each other.

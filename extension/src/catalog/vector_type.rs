@@ -1,0 +1,116 @@
+//! The functions that return vectors: declared with pgvector's type where that is there, else with arrays of `real`.
+//!
+//! A function's result type is fixed when it is created, and pgvector may be installed before us, after us, or never. So these functions are created by
+//! this code: from the extension's script, and again by `pg_llm_use_vector_type`. With pgvector's type in their signatures the extension depends on
+//! pgvector, which is told to Postgres, so that a dump restores both in the right order.
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::Oid;
+
+use super::query::{Param, Statement, execute};
+use crate::backend::errors::{SqlError, State};
+
+const TEXT: Oid = pg_sys::TEXTOID;
+
+/// Schema of the extension, and the library that its functions are in, as they stand in SQL.
+static SELF: Statement = Statement::new(
+    "SELECT pg_catalog.quote_ident(n.nspname), pg_catalog.quote_literal(f.probin), e.oid \
+       FROM pg_catalog.pg_extension e \
+       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace \
+       JOIN pg_catalog.pg_proc f ON f.pronamespace OPERATOR(pg_catalog.=) n.oid \
+                                AND f.proname OPERATOR(pg_catalog.=) 'pg_llm_use_vector_type'::pg_catalog.name \
+      WHERE e.extname OPERATOR(pg_catalog.=) 'pg_llm'::pg_catalog.name",
+    &[],
+);
+
+/// pgvector's type, which must be a member of the extension: a type of that name may be anybody's.
+static VECTOR: Statement = Statement::new(
+    "SELECT pg_catalog.format('%I.vector', n.nspname), e.oid \
+       FROM pg_catalog.pg_extension e \
+       JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass \
+                                  AND d.refobjid OPERATOR(pg_catalog.=) e.oid \
+                                  AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass \
+                                  AND d.deptype OPERATOR(pg_catalog.=) 'e' \
+       JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) d.objid AND t.typname OPERATOR(pg_catalog.=) 'vector'::pg_catalog.name \
+       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace \
+      WHERE e.extname OPERATOR(pg_catalog.=) 'vector'::pg_catalog.name",
+    &[],
+);
+
+/// Whether a function of this signature is there.
+static EXISTS: Statement = Statement::new("SELECT pg_catalog.to_regprocedure($1) IS NOT NULL", &[TEXT]);
+
+/// Signature, arguments as declared, what is returned (`{}`: the vector's type), name, and a comment.
+const FUNCTIONS: [[&str; 5]; 3] = [
+    [
+        "pg_llm_get_embedding(text, text)",
+        "instance_name text, text_var text",
+        "{}",
+        "pg_llm_get_embedding",
+        "The text's embedding by this model: pgvector's vector where pgvector is installed, else real[]. A NULL text is NULL and no call.",
+    ],
+    [
+        "pg_llm_get_embedding(text, text, jsonb)",
+        "instance_name text, text_var text, options jsonb",
+        "{}",
+        "pg_llm_get_embedding",
+        "The same with options: dimensions, purpose (document, query, classification, clustering), timeout_ms, max_attempts, on_error, extra_body.",
+    ],
+    [
+        "pg_llm_get_embeddings(text, text[], jsonb)",
+        "instance_name text, texts text[], options jsonb DEFAULT '{}'",
+        "TABLE(ord bigint, embedding {})",
+        "pg_llm_get_embeddings",
+        "The embeddings of many texts, in as few requests as the provider allows; ord is the text's place, from 1. NULL for a NULL text.",
+    ],
+];
+
+/// Declares the functions with pgvector's type if that is `wanted` and there, else with `real[]`. Says whether it was pgvector's.
+pub(crate) fn declare(wanted: bool) -> Result<bool, SqlError> {
+    let missing = || SqlError::new(State::SetUp, "pg_llm: the extension is not in this database").hint("CREATE EXTENSION pg_llm;");
+    let rows = SELF.read(&[])?;
+    let own = rows.first().ok_or_else(missing)?;
+    let (schema, library, extension) = (own.required_text(0)?, own.required_text(1)?, own.oid(2).ok_or_else(missing)?);
+    let rows = VECTOR.read(&[])?;
+    let vector = rows.first().filter(|_| wanted);
+    let (declared, pgvector) = match vector {
+        Some(row) => (row.required_text(0)?, row.oid(1)),
+        None => ("pg_catalog.float4[]".to_owned(), None),
+    };
+    // SAFETY: reads a flag of the backend.
+    let by_script = unsafe { pg_sys::creating_extension };
+    for [signature, arguments, returned, name, comment] in FUNCTIONS {
+        let signature = format!("{schema}.{signature}");
+        let returned = returned.replace("{}", &declared);
+        let rows = if returned.starts_with("TABLE") { "ROWS 100" } else { "" };
+        if EXISTS.read(&[Param::Text(&signature)])?.first().is_some_and(|row| row.boolean(0)) {
+            execute(&format!("ALTER EXTENSION pg_llm DROP FUNCTION {signature}"))?;
+            execute(&format!("DROP FUNCTION {signature}"))?;
+        }
+        execute(&format!(
+            "CREATE FUNCTION {schema}.{name}({arguments}) RETURNS {returned} LANGUAGE c VOLATILE PARALLEL SAFE COST 100000 {rows} \
+             AS {library}, '{name}_wrapper'"
+        ))?;
+        execute(&format!("COMMENT ON FUNCTION {signature} IS '{}'", comment.replace('\'', "''")))?;
+        if !by_script {
+            execute(&format!("ALTER EXTENSION pg_llm ADD FUNCTION {signature}"))?;
+        }
+    }
+    depend_on(extension, pgvector);
+    Ok(pgvector.is_some())
+}
+
+/// The extension depends on pgvector, or no longer does.
+fn depend_on(extension: Oid, pgvector: Option<Oid>) {
+    let address = |oid| pg_sys::ObjectAddress { classId: pg_sys::ExtensionRelationId, objectId: oid, objectSubId: 0 };
+    // SAFETY: changes to the dependencies of an extension that the caller owns, as ALTER EXTENSION makes them. pg_llm requires no other extension, so that
+    // those on extensions are all ours.
+    unsafe {
+        let normal = libc::c_char::try_from(pg_sys::DependencyType::DEPENDENCY_NORMAL).unwrap_or(0);
+        pg_sys::deleteDependencyRecordsForClass(pg_sys::ExtensionRelationId, extension, pg_sys::ExtensionRelationId, normal);
+        if let Some(pgvector) = pgvector {
+            let (ours, theirs) = (address(extension), address(pgvector));
+            pg_sys::recordDependencyOn(&raw const ours, &raw const theirs, pg_sys::DependencyType::DEPENDENCY_NORMAL);
+        }
+    }
+}
