@@ -1,6 +1,7 @@
 //! What is sent.
 
-use pg_llm_guest::json::{object, record, set};
+use pg_llm_guest::failure::words;
+use pg_llm_guest::json::{object, record, set, string};
 use pg_llm_guest::prelude::*;
 
 use crate::messages;
@@ -16,7 +17,7 @@ pub fn encode(request: &ChatRequest, mode: Mode) -> Result<HttpRequest, Failure>
 
 fn body(request: &ChatRequest, mode: Mode, wire: &Wire) -> Result<Map<String, Value>, Failure> {
     let mut body = Map::new();
-    set(&mut body, "model", request.model.as_str().into());
+    set(&mut body, "model", string(&request.model));
     set(&mut body, "max_tokens", max_tokens(request, wire)?.into());
     let (system, messages) = messages::encode(&request.messages, wire.system_in_place()?)?;
     if let Some(system) = system {
@@ -28,7 +29,7 @@ fn body(request: &ChatRequest, mode: Mode, wire: &Wire) -> Result<Map<String, Va
     thinking_and_output(request, wire, &mut body)?;
     if let Some(ttl) = wire.prompt_caching()? {
         // At the top level the provider sets the breakpoint itself, on the last block that can be cached.
-        set(&mut body, "cache_control", record([("type", "ephemeral".into()), ("ttl", ttl.into())]));
+        set(&mut body, "cache_control", record([("type", string("ephemeral")), ("ttl", ttl.into())]));
     }
     if mode == Mode::Stream {
         set(&mut body, "stream", true.into());
@@ -68,13 +69,12 @@ fn sampling(sampling: &Sampling, body: &mut Map<String, Value>) -> Result<(), Fa
         ("log probabilities", sampling.logprobs.is_some()),
     ];
     if let Some((what, _)) = absent.iter().find(|(_, wanted)| *wanted) {
-        return Err(Failure::unsupported(["Anthropic's Messages API has no place for ", what].concat()));
+        return Err(Failure::unsupported(words(&["Anthropic's Messages API has no place for ", what])));
     }
     for (name, value) in [("temperature", sampling.temperature), ("top_p", sampling.top_p)] {
         if let Some(value) = value {
             // JSON has no NaN and no infinity.
-            let number =
-                serde_json::Number::from_f64(value).ok_or_else(|| Failure::invalid([name, " must be a finite number"].concat()))?;
+            let number = serde_json::Number::from_f64(value).ok_or_else(|| Failure::invalid(words(&[name, " must be a finite number"])))?;
             set(body, name, Value::Number(number));
         }
     }
@@ -90,24 +90,24 @@ fn sampling(sampling: &Sampling, body: &mut Map<String, Value>) -> Result<(), Fa
 fn tools(request: &ChatRequest, wire: &Wire, body: &mut Map<String, Value>) -> Result<(), Failure> {
     let mut tools = request.tools.iter().map(tool).collect::<Result<Vec<Value>, Failure>>()?;
     let mut choice = request.tool_choice.as_ref().map(|choice| match choice {
-        ToolChoice::Auto => record([("type", "auto".into())]),
-        ToolChoice::None => record([("type", "none".into())]),
-        ToolChoice::Required => record([("type", "any".into())]),
-        ToolChoice::Named(name) => record([("type", "tool".into()), ("name", name.as_str().into())]),
+        ToolChoice::Auto => record([("type", string("auto"))]),
+        ToolChoice::None => record([("type", string("none"))]),
+        ToolChoice::Required => record([("type", string("any"))]),
+        ToolChoice::Named(name) => record([("type", string("tool")), ("name", string(name))]),
     });
     if let Some(format) = wire.schema_tool(request)? {
         let schema = object("the schema of the response format", &format.schema)?;
         tools.push(record([
-            ("name", format.name.as_str().into()),
-            ("description", "Gives the answer. Call it once, when the answer is complete.".into()),
+            ("name", string(&format.name)),
+            ("description", string("Gives the answer. Call it once, when the answer is complete.")),
             ("input_schema", schema.into()),
         ]));
         // With tools of the caller beside it the model has to choose one of them all; alone, or where they are not to be called, it must be this one.
         choice = match &request.tool_choice {
             Some(ToolChoice::Named(_)) => choice,
-            Some(ToolChoice::None) => Some(record([("type", "tool".into()), ("name", format.name.as_str().into())])),
-            _ if request.tools.is_empty() => Some(record([("type", "tool".into()), ("name", format.name.as_str().into())])),
-            _ => Some(record([("type", "any".into())])),
+            Some(ToolChoice::None) => Some(record([("type", string("tool")), ("name", string(&format.name))])),
+            _ if request.tools.is_empty() => Some(record([("type", string("tool")), ("name", string(&format.name))])),
+            _ => Some(record([("type", string("any"))])),
         };
     }
     if !tools.is_empty() {
@@ -121,11 +121,11 @@ fn tools(request: &ChatRequest, wire: &Wire, body: &mut Map<String, Value>) -> R
 
 fn tool(tool: &Tool) -> Result<Value, Failure> {
     let mut encoded = Map::new();
-    set(&mut encoded, "name", tool.name.as_str().into());
+    set(&mut encoded, "name", string(&tool.name));
     if let Some(description) = &tool.description {
-        set(&mut encoded, "description", description.as_str().into());
+        set(&mut encoded, "description", string(description));
     }
-    let what = ["the parameters of tool \"", &tool.name, "\""].concat();
+    let what = words(&["the parameters of tool \"", &tool.name, "\""]);
     set(&mut encoded, "input_schema", object(&what, &tool.parameters)?.into());
     if let Some(strict) = tool.strict {
         set(&mut encoded, "strict", strict.into());
@@ -140,12 +140,12 @@ fn thinking_and_output(request: &ChatRequest, wire: &Wire, body: &mut Map<String
     let off = effort == Some("none") || reasoning.is_some_and(|reasoning| reasoning.budget_tokens == Some(0));
     let mut thinking = Map::new();
     if off {
-        set(&mut thinking, "type", "disabled".into());
+        set(&mut thinking, "type", string("disabled"));
     } else if let Some(budget) = budget(request) {
-        set(&mut thinking, "type", "enabled".into());
+        set(&mut thinking, "type", string("enabled"));
         set(&mut thinking, "budget_tokens", budget.into());
     } else if effort.is_some() && wire.adaptive_thinking()? {
-        set(&mut thinking, "type", "adaptive".into());
+        set(&mut thinking, "type", string("adaptive"));
     }
     if !thinking.is_empty() {
         if let Some(display) = wire.thinking_display()?.filter(|_| !off) {
@@ -165,7 +165,7 @@ fn thinking_and_output(request: &ChatRequest, wire: &Wire, body: &mut Map<String
             if wire.schema_tool(request)?.is_none() {
                 // It has no name and is always strict.
                 let schema = object("the schema of the response format", &format.schema)?;
-                set(&mut output, "format", record([("type", "json_schema".into()), ("schema", schema.into())]));
+                set(&mut output, "format", record([("type", string("json_schema")), ("schema", schema.into())]));
             }
         }
     }

@@ -1,9 +1,8 @@
 //! Messages as they are sent.
 
-use pg_llm_guest::base64::Engine as _;
-use pg_llm_guest::base64::engine::general_purpose::STANDARD;
-use pg_llm_guest::json::{object, record, set};
-use pg_llm_guest::media::sniff;
+use pg_llm_guest::failure::words;
+use pg_llm_guest::json::{object, record, set, string};
+use pg_llm_guest::media::{self, sniff};
 use pg_llm_guest::prelude::*;
 
 /// `system` and `messages` of the body. Consecutive messages of one role are one on the wire, and results of tools are the user's.
@@ -36,7 +35,7 @@ pub(crate) fn encode(messages: &[Message], system_in_place: bool) -> Result<(Opt
 /// A single text stands for itself; anything else is a list of blocks.
 fn content(mut blocks: Vec<Value>) -> Value {
     match blocks.as_mut_slice() {
-        [] => "".into(),
+        [] => string(""),
         [only] if only.text_at("type") == Some("text") => only.get_mut("text").map(Value::take).unwrap_or_default(),
         _ => blocks.into(),
     }
@@ -50,17 +49,15 @@ fn blocks(message: &Message, to: &mut Vec<Value>) -> Result<(), Failure> {
                 if text.is_empty() {
                     continue;
                 }
-                record([("type", "text".into()), ("text", text.as_str().into())])
+                record([("type", string("text")), ("text", string(text))])
             }
             (Part::Image(image), Role::User) => image_block(image)?,
             (Part::Document(document), Role::User) => document_block(document)?,
             (Part::Thinking(thinking), Role::Assistant) => match &thinking.signature {
-                Some(data) if thinking.redacted => record([("type", "redacted_thinking".into()), ("data", data.as_str().into())]),
-                Some(signature) => record([
-                    ("type", "thinking".into()),
-                    ("thinking", thinking.text.as_str().into()),
-                    ("signature", signature.as_str().into()),
-                ]),
+                Some(data) if thinking.redacted => record([("type", string("redacted_thinking")), ("data", string(data))]),
+                Some(signature) => {
+                    record([("type", string("thinking")), ("thinking", string(&thinking.text)), ("signature", string(signature))])
+                }
                 // Another provider's thinking: the wire takes none that it has not signed, and the answer stands without it.
                 None => continue,
             },
@@ -74,16 +71,16 @@ fn blocks(message: &Message, to: &mut Vec<Value>) -> Result<(), Failure> {
 }
 
 fn tool_use(call: &ToolCall) -> Result<Value, Failure> {
-    let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
-    let input = object(&["the arguments of the call of tool \"", &call.name, "\""].concat(), arguments)?;
-    Ok(record([("type", "tool_use".into()), ("id", call.id.as_str().into()), ("name", call.name.as_str().into()), ("input", input.into())]))
+    let arguments = if call.arguments.trim_ascii().is_empty() { "{}" } else { &call.arguments };
+    let input = object(&words(&["the arguments of the call of tool \"", &call.name, "\""]), arguments)?;
+    Ok(record([("type", string("tool_use")), ("id", string(&call.id)), ("name", string(&call.name)), ("input", input.into())]))
 }
 
 fn tool_result(result: &ToolResult) -> Value {
     let mut encoded = Map::new();
-    set(&mut encoded, "type", "tool_result".into());
-    set(&mut encoded, "tool_use_id", result.call_id.as_str().into());
-    set(&mut encoded, "content", result.content.as_str().into());
+    set(&mut encoded, "type", string("tool_result"));
+    set(&mut encoded, "tool_use_id", string(&result.call_id));
+    set(&mut encoded, "content", string(&result.content));
     if result.is_error {
         set(&mut encoded, "is_error", true.into());
     }
@@ -91,11 +88,11 @@ fn tool_result(result: &ToolResult) -> Value {
 }
 
 fn url(url: &str) -> Value {
-    record([("type", "url".into()), ("url", url.into())])
+    record([("type", string("url")), ("url", url.into())])
 }
 
 fn base64(media_type: &str, bytes: &[u8]) -> Value {
-    record([("type", "base64".into()), ("media_type", media_type.into()), ("data", STANDARD.encode(bytes).into())])
+    record([("type", string("base64")), ("media_type", media_type.into()), ("data", media::base64(bytes).into())])
 }
 
 fn image_block(image: &Media) -> Result<Value, Failure> {
@@ -106,7 +103,7 @@ fn image_block(image: &Media) -> Result<Value, Failure> {
             base64(media_type.ok_or_else(|| Failure::invalid("an image's media type is not known: give it"))?, bytes)
         }
     };
-    Ok(record([("type", "image".into()), ("source", source)]))
+    Ok(record([("type", string("image")), ("source", source)]))
 }
 
 fn document_block(document: &Media) -> Result<Value, Failure> {
@@ -120,19 +117,20 @@ fn document_block(document: &Media) -> Result<Value, Failure> {
                 base64(media_type, bytes)
             } else if is_text {
                 let text = std::str::from_utf8(bytes).map_err(|_| Failure::invalid("a document that is text must be UTF-8"))?;
-                record([("type", "text".into()), ("media_type", "text/plain".into()), ("data", text.into())])
+                record([("type", string("text")), ("media_type", string("text/plain")), ("data", text.into())])
             } else {
-                return Err(Failure::unsupported(
-                    ["Anthropic's Messages API takes documents that are PDF or text, and not ", media_type].concat(),
-                ));
+                return Err(Failure::unsupported(words(&[
+                    "Anthropic's Messages API takes documents that are PDF or text, and not ",
+                    media_type,
+                ])));
             }
         }
     };
     let mut encoded = Map::new();
-    set(&mut encoded, "type", "document".into());
+    set(&mut encoded, "type", string("document"));
     set(&mut encoded, "source", source);
     if let Some(name) = &document.name {
-        set(&mut encoded, "title", name.as_str().into());
+        set(&mut encoded, "title", string(name));
     }
     Ok(encoded.into())
 }
@@ -152,5 +150,5 @@ fn misplaced(part: &Part, role: Role) -> Failure {
         Role::Assistant => "assistant",
         Role::Tool => "tool",
     };
-    Failure::invalid([what, " cannot be part of a message of role ", role].concat())
+    Failure::invalid(words(&[what, " cannot be part of a message of role ", role]))
 }

@@ -89,7 +89,7 @@ impl StreamDecoder for MessageStream {
 
 impl MessageStream {
     fn frame(&mut self, frame: &SseFrame, events: &mut Vec<Event>) -> Result<Progress, Failure> {
-        let data = frame.data.trim();
+        let data = frame.data.trim_ascii();
         if data.is_empty() {
             return Ok(Progress::More);
         }

@@ -81,25 +81,27 @@ pub(crate) fn arguments(function: &Value) -> String {
 
 /// Gemini's signature of a tool call, at its compatible endpoint.
 pub(crate) fn signature(call: &Value) -> Option<String> {
-    call.pointer("/extra_content/google/thought_signature").and_then(Value::as_str).map(str::to_owned)
+    call.get("extra_content")?.get("google")?.text_at("thought_signature").map(str::to_owned)
 }
 
 /// Log probabilities of a choice.
 pub(crate) fn logprobs(choice: &Value) -> Vec<TokenLogprob> {
-    let Some(logprobs) = choice.at("logprobs") else { return Vec::new() };
-    logprobs
-        .items_at("content")
-        .iter()
-        .filter_map(|token| {
-            Some(TokenLogprob {
-                token: token.text_at("token")?.to_owned(),
-                logprob: token.f64_at("logprob")?,
-                alternatives: token
-                    .items_at("top_logprobs")
-                    .iter()
-                    .filter_map(|top| Some(TopLogprob { token: top.text_at("token")?.to_owned(), logprob: top.f64_at("logprob")? }))
-                    .collect(),
-            })
-        })
-        .collect()
+    choice.at("logprobs").map(|logprobs| logprobs_of(logprobs.items_at("content"))).unwrap_or_default()
+}
+
+/// Log probabilities, from a list of tokens.
+pub(crate) fn logprobs_of(tokens: &[Value]) -> Vec<TokenLogprob> {
+    let mut all = Vec::new();
+    for wire in tokens {
+        let mut alternatives = Vec::new();
+        for top in wire.items_at("top_logprobs") {
+            alternatives.extend(token(top).map(|(token, logprob)| TopLogprob { token, logprob }));
+        }
+        all.extend(token(wire).map(|(token, logprob)| TokenLogprob { token, logprob, alternatives }));
+    }
+    all
+}
+
+fn token(wire: &Value) -> Option<(String, f64)> {
+    Some((wire.text_at("token")?.to_owned(), wire.f64_at("logprob")?))
 }

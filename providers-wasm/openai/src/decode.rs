@@ -1,15 +1,18 @@
 //! A whole answer.
 
+use pg_llm_guest::failure::words;
 use pg_llm_guest::prelude::*;
 
 use crate::content::{Piece, arguments, finish_reason, first_choice, logprobs, pieces, signature};
-use crate::errors;
 use crate::settings::Wire;
 use crate::usage::usage_in;
+use crate::{errors, responses};
 
 /// Reads a response with a status of success.
 pub fn decode(request: &ChatRequest, response: &HttpResponse) -> Result<Answer, Failure> {
-    answer(&response.body, Wire::of(request)?.quota_is_throttle)
+    let wire = Wire::of(request)?;
+    let read = if wire.is_responses()? { responses::answer } else { answer };
+    read(&response.body, wire.quota_is_throttle()?)
 }
 
 pub(crate) fn answer(bytes: &[u8], quota_is_throttle: bool) -> Result<Answer, Failure> {
@@ -65,5 +68,5 @@ fn tool_calls(message: &Value) -> Vec<ToolCall> {
 
 /// The id of a call to which the server gave none.
 pub(crate) fn invented_id(at: usize) -> String {
-    format!("call_{at}")
+    words(&["call_", &at.to_string()])
 }

@@ -1,78 +1,79 @@
 //! What is sent.
 
-use pg_llm_guest::json::{object, record, set};
+use pg_llm_guest::failure::words;
+use pg_llm_guest::json::{object, record, set, string};
 use pg_llm_guest::prelude::*;
 
-use crate::messages;
 use crate::settings::{ReasoningStyle, Wire};
+use crate::{messages, responses};
 
 /// The HTTP request for a chat.
 pub fn encode(request: &ChatRequest, mode: Mode) -> Result<HttpRequest, Failure> {
     let wire = Wire::of(request)?;
-    let body = Value::Object(body(request, mode, &wire)?);
+    let (setting, default, body) = if wire.is_responses()? {
+        ("responses_path", "/responses", responses::encode(request, mode, &wire)?)
+    } else {
+        ("chat_path", "/chat/completions", body(request, mode, &wire)?)
+    };
     let accept = if mode == Mode::Stream { "text/event-stream" } else { "application/json" };
-    let mut http = HttpRequest::post(wire.path.as_str()).header("accept", accept).json(&body).auth(wire.auth);
-    for (name, value) in wire.headers {
-        http = http.header(name, value);
+    let http = wire.request(Method::Post, setting, default, &request.model)?.header("accept", accept);
+    Ok(http.json(&with_extra(body, request.extra_body.as_deref())?))
+}
+
+/// The body with what the caller puts over it: its last word, so it replaces what stands there.
+pub(crate) fn with_extra(mut body: Map<String, Value>, extra: Option<&str>) -> Result<Value, Failure> {
+    if let Some(extra) = extra {
+        for (name, value) in object("extra_body", extra)? {
+            set(&mut body, &name, value);
+        }
     }
-    Ok(http)
+    Ok(Value::Object(body))
 }
 
 fn body(request: &ChatRequest, mode: Mode, wire: &Wire) -> Result<Map<String, Value>, Failure> {
     let mut body = Map::new();
-    set(&mut body, "model", request.model.as_str().into());
+    set(&mut body, "model", string(&request.model));
     set(&mut body, "messages", messages::encode(&request.messages, wire)?.into());
     sampling(&request.sampling, wire, &mut body)?;
     if !request.tools.is_empty() {
-        set(&mut body, "tools", request.tools.iter().map(tool).collect::<Result<Vec<Value>, Failure>>()?.into());
+        set(&mut body, "tools", tools(&request.tools, Some("function"))?);
     }
     if let Some(choice) = &request.tool_choice {
-        let choice = match choice {
-            ToolChoice::Auto => "auto".into(),
-            ToolChoice::None => "none".into(),
-            ToolChoice::Required => "required".into(),
-            ToolChoice::Named(name) => record([("type", "function".into()), ("function", record([("name", name.as_str().into())]))]),
-        };
-        set(&mut body, "tool_choice", choice);
+        set(&mut body, "tool_choice", tool_choice(choice, Some("function")));
     }
     if let Some(format) = &request.response_format {
-        set(&mut body, "response_format", response_format(format)?);
+        set(&mut body, "response_format", format_of(format, Some("json_schema"))?);
     }
     if let Some(reasoning) = &request.reasoning {
-        add_reasoning(reasoning, wire.reasoning_style, &mut body)?;
+        add_reasoning(reasoning, wire.reasoning_style()?, &mut body)?;
     }
     if mode == Mode::Stream {
         set(&mut body, "stream", true.into());
-        if wire.stream_usage {
+        if wire.stream_usage()? {
             set(&mut body, "stream_options", record([("include_usage", true.into())]));
-        }
-    }
-    if let Some(extra) = &request.extra_body {
-        // What `extra-body` names replaces what stands there; it is the caller's last word.
-        for (name, value) in object("extra_body", extra)? {
-            set(&mut body, &name, value);
         }
     }
     Ok(body)
 }
 
-fn sampling(sampling: &Sampling, wire: &Wire, body: &mut Map<String, Value>) -> Result<(), Failure> {
-    for (name, value) in [
-        ("temperature", sampling.temperature),
-        ("top_p", sampling.top_p),
-        ("presence_penalty", sampling.presence_penalty),
-        ("frequency_penalty", sampling.frequency_penalty),
-    ] {
-        if let Some(value) = value {
-            // JSON has no NaN and no infinity.
-            let number = serde_json::Number::from_f64(value).ok_or_else(|| Failure::invalid(format!("{name} must be a finite number")))?;
-            set(body, name, Value::Number(number));
-        }
+/// Sets a number. JSON has no NaN and no infinity.
+pub(crate) fn set_number(body: &mut Map<String, Value>, name: &str, value: Option<f64>) -> Result<(), Failure> {
+    if let Some(value) = value {
+        let number = serde_json::Number::from_f64(value).ok_or_else(|| Failure::invalid(words(&[name, " must be a finite number"])))?;
+        set(body, name, Value::Number(number));
     }
+    Ok(())
+}
+
+fn sampling(sampling: &Sampling, wire: &Wire, body: &mut Map<String, Value>) -> Result<(), Failure> {
+    set_number(body, "temperature", sampling.temperature)?;
+    set_number(body, "top_p", sampling.top_p)?;
+    set_number(body, "presence_penalty", sampling.presence_penalty)?;
+    set_number(body, "frequency_penalty", sampling.frequency_penalty)?;
     for (name, value) in [
         ("top_k", sampling.top_k.map(i64::from)),
-        (wire.max_tokens_field.as_str(), sampling.max_tokens.map(i64::from)),
-        (wire.seed_field.as_str(), sampling.seed),
+        (wire.text_or("max_tokens_field", "max_completion_tokens")?, sampling.max_tokens.map(i64::from)),
+        (wire.text_or("seed_field", "seed")?, sampling.seed),
         ("top_logprobs", sampling.logprobs.filter(|alternatives| *alternatives > 0).map(i64::from)),
     ] {
         if let Some(value) = value {
@@ -88,27 +89,58 @@ fn sampling(sampling: &Sampling, wire: &Wire, body: &mut Map<String, Value>) -> 
     Ok(())
 }
 
-fn tool(tool: &Tool) -> Result<Value, Failure> {
-    let mut function = Map::new();
-    set(&mut function, "name", tool.name.as_str().into());
-    if let Some(description) = &tool.description {
-        set(&mut function, "description", description.as_str().into());
+/// `{"type": ..., ...}` with the members beside the type, or within a member of this name: the two interfaces differ in that.
+fn typed(kind: &str, within: Option<&str>, members: Map<String, Value>) -> Value {
+    let mut typed = Map::new();
+    set(&mut typed, "type", string(kind));
+    match within {
+        Some(name) => set(&mut typed, name, members.into()),
+        None => typed.extend(members),
     }
-    set(&mut function, "parameters", object(&format!("the parameters of tool \"{}\"", tool.name), &tool.parameters)?.into());
-    if let Some(strict) = tool.strict {
-        set(&mut function, "strict", strict.into());
-    }
-    Ok(record([("type", "function".into()), ("function", function.into())]))
+    typed.into()
 }
 
-fn response_format(format: &ResponseFormat) -> Result<Value, Failure> {
+pub(crate) fn tool_choice(choice: &ToolChoice, within: Option<&str>) -> Value {
+    string(match choice {
+        ToolChoice::Auto => "auto",
+        ToolChoice::None => "none",
+        ToolChoice::Required => "required",
+        ToolChoice::Named(name) => {
+            let mut members = Map::new();
+            set(&mut members, "name", string(name));
+            return typed("function", within, members);
+        }
+    })
+}
+
+pub(crate) fn tools(tools: &[Tool], within: Option<&str>) -> Result<Value, Failure> {
+    let mut encoded = Vec::with_capacity(tools.len());
+    for tool in tools {
+        let mut function = Map::new();
+        set(&mut function, "name", string(&tool.name));
+        if let Some(description) = &tool.description {
+            set(&mut function, "description", string(description));
+        }
+        let what = words(&["the parameters of tool \"", &tool.name, "\""]);
+        set(&mut function, "parameters", object(&what, &tool.parameters)?.into());
+        if let Some(strict) = tool.strict {
+            set(&mut function, "strict", strict.into());
+        }
+        encoded.push(typed("function", within, function));
+    }
+    Ok(encoded.into())
+}
+
+pub(crate) fn format_of(format: &ResponseFormat, within: Option<&str>) -> Result<Value, Failure> {
+    let mut members = Map::new();
     Ok(match format {
-        ResponseFormat::Text => record([("type", "text".into())]),
-        ResponseFormat::JsonObject => record([("type", "json_object".into())]),
+        ResponseFormat::Text => typed("text", None, members),
+        ResponseFormat::JsonObject => typed("json_object", None, members),
         ResponseFormat::JsonSchema(format) => {
-            let schema = object("the schema of the response format", &format.schema)?;
-            let described = record([("name", format.name.as_str().into()), ("schema", schema.into()), ("strict", format.strict.into())]);
-            record([("type", "json_schema".into()), ("json_schema", described)])
+            set(&mut members, "name", string(&format.name));
+            set(&mut members, "schema", object("the schema of the response format", &format.schema)?.into());
+            set(&mut members, "strict", format.strict.into());
+            typed("json_schema", within, members)
         }
     })
 }
@@ -136,7 +168,7 @@ fn add_reasoning(reasoning: &Reasoning, style: ReasoningStyle, body: &mut Map<St
         ReasoningStyle::OpenRouter => match (budget_tokens, effort) {
             (Some(0), _) => set(body, "reasoning", record([("enabled", false.into())])),
             (Some(tokens), _) => set(body, "reasoning", record([("max_tokens", (*tokens).into())])),
-            (None, Some(word)) => set(body, "reasoning", record([("effort", word.as_str().into())])),
+            (None, Some(word)) => set(body, "reasoning", record([("effort", string(word))])),
             (None, None) => {}
         },
         ReasoningStyle::EnableThinking => {

@@ -3,13 +3,18 @@
 use pg_llm_guest::failure::{ErrorWords, kind_of_status};
 use pg_llm_guest::prelude::*;
 
-use crate::settings::Wire;
+use crate::settings::{Wire, find};
 
 /// Improves the kind of an HTTP error by the provider's code and words.
 pub fn refine(request: &ChatRequest, response: &HttpResponse, failure: &mut Failure) {
-    let quota_is_throttle = Wire::of(request).is_ok_and(|wire| wire.quota_is_throttle);
-    let error_type = response.json().ok().and_then(|body| body.pointer("/error/type").and_then(Value::as_str).map(str::to_owned));
-    sharpen(failure, error_type.as_deref(), quota_is_throttle);
+    refine_by(&request.settings, response, failure);
+}
+
+/// The same, of any of the provider's interfaces.
+pub(crate) fn refine_by(settings: &str, response: &HttpResponse, failure: &mut Failure) {
+    let quota_is_throttle = Wire::parse(settings).is_ok_and(|wire| wire.quota_is_throttle() == Ok(true));
+    let body = response.json().unwrap_or_default();
+    sharpen(failure, body.get("error").and_then(|error| error.text_at("type")), quota_is_throttle);
 }
 
 /// The failure that a body or a chunk under HTTP 200 stands for, if it does. `raw` is its text.
@@ -55,7 +60,7 @@ fn sharpen(failure: &mut Failure, error_type: Option<&str>, quota_is_throttle: b
     let error_type = plain(error_type.unwrap_or_default());
     let message = failure.message.to_ascii_lowercase();
     let named = |words: &[&str]| words.iter().any(|word| code == *word || error_type == *word);
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let says = |words: &[&str]| words.iter().any(|words| find(&message, words).is_some());
     let is_request = matches!(failure.kind, FailureKind::InvalidRequest | FailureKind::Server);
     if named(&["contextlengthexceeded", "toomanyprompttokens", "exceedcontextsizeerror"])
         || (is_request
@@ -83,6 +88,9 @@ fn sharpen(failure: &mut Failure, error_type: Option<&str>, quota_is_throttle: b
         "datainspectionfailed",
         "moderationblocked",
         "responsibleaipolicyviolation",
+        "invalidprompt",
+        "biopolicy",
+        "imagecontentpolicyviolation",
     ]) || (is_request && says(&["content management policy", "content_filter"]))
     {
         failure.kind = FailureKind::ContentFilter;

@@ -1,6 +1,7 @@
 //! Messages as they are sent.
 
-use pg_llm_guest::json::{record, set};
+use pg_llm_guest::failure::words;
+use pg_llm_guest::json::{record, set, string};
 use pg_llm_guest::media::{data_url, sniff};
 use pg_llm_guest::prelude::*;
 
@@ -10,16 +11,17 @@ use crate::settings::{DocumentStyle, Wire};
 pub(crate) fn encode(messages: &[Message], wire: &Wire) -> Result<Vec<Value>, Failure> {
     // Within a loop of tool calls: after the last thing that a user said.
     let turn = messages.iter().rposition(|message| message.role == Role::User).map_or(0, |at| at + 1);
+    let with_name = wire.is_set("tool_result_name")?;
     let mut encoded = Vec::with_capacity(messages.len());
     for (at, message) in messages.iter().enumerate() {
         match message.role {
-            Role::System => encoded.push(said(&wire.system_role, message, wire)?),
+            Role::System => encoded.push(said(wire.system_role()?, message, wire)?),
             Role::User => encoded.push(said("user", message, wire)?),
-            Role::Assistant => encoded.push(assistant(message, wire.reasoning_replay && at >= turn)?),
+            Role::Assistant => encoded.push(assistant(message, at >= turn && wire.is_set("reasoning_replay")?)?),
             Role::Tool => {
                 for part in &message.parts {
                     let Part::ToolResult(result) = part else { return Err(misplaced(part, "tool")) };
-                    encoded.push(tool_result(result, wire));
+                    encoded.push(tool_result(result, with_name));
                 }
             }
         }
@@ -43,7 +45,7 @@ fn assistant(message: &Message, replay_thinking: bool) -> Result<Value, Failure>
         }
     }
     let mut encoded = Map::new();
-    set(&mut encoded, "role", "assistant".into());
+    set(&mut encoded, "role", string("assistant"));
     set(&mut encoded, "content", if text.is_empty() && !calls.is_empty() { Value::Null } else { text.into() });
     if replay_thinking && !thinking.is_empty() {
         set(&mut encoded, "reasoning_content", thinking.into());
@@ -56,26 +58,26 @@ fn assistant(message: &Message, replay_thinking: bool) -> Result<Value, Failure>
 
 fn tool_call(call: &ToolCall) -> Value {
     // A call without arguments has to be an object all the same.
-    let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+    let arguments = if call.arguments.trim_ascii().is_empty() { "{}" } else { &call.arguments };
     let mut encoded = Map::new();
-    set(&mut encoded, "id", call.id.as_str().into());
-    set(&mut encoded, "type", "function".into());
-    set(&mut encoded, "function", record([("name", call.name.as_str().into()), ("arguments", arguments.into())]));
+    set(&mut encoded, "id", string(&call.id));
+    set(&mut encoded, "type", string("function"));
+    set(&mut encoded, "function", record([("name", string(&call.name)), ("arguments", arguments.into())]));
     if let Some(signature) = &call.signature {
         // Where Gemini's compatible endpoint had it, and wants it back.
-        set(&mut encoded, "extra_content", record([("google", record([("thought_signature", signature.as_str().into())]))]));
+        set(&mut encoded, "extra_content", record([("google", record([("thought_signature", string(signature))]))]));
     }
     encoded.into()
 }
 
-fn tool_result(result: &ToolResult, wire: &Wire) -> Value {
+fn tool_result(result: &ToolResult, with_name: bool) -> Value {
     let mut encoded = Map::new();
-    set(&mut encoded, "role", "tool".into());
-    set(&mut encoded, "tool_call_id", result.call_id.as_str().into());
-    if let Some(name) = result.name.as_deref().filter(|_| wire.tool_result_name) {
+    set(&mut encoded, "role", string("tool"));
+    set(&mut encoded, "tool_call_id", string(&result.call_id));
+    if let Some(name) = result.name.as_deref().filter(|_| with_name) {
         set(&mut encoded, "name", name.into());
     }
-    set(&mut encoded, "content", result.content.as_str().into());
+    set(&mut encoded, "content", string(&result.content));
     encoded.into()
 }
 
@@ -87,9 +89,9 @@ fn content(message: &Message, wire: &Wire) -> Result<Value, Failure> {
     let mut parts = Vec::with_capacity(message.parts.len());
     for part in &message.parts {
         parts.push(match part {
-            Part::Text(text) => record([("type", "text".into()), ("text", text.as_str().into())]),
+            Part::Text(text) => record([("type", string("text")), ("text", string(text))]),
             Part::Image(image) => image_part(image),
-            Part::Document(document) => document_part(document, wire.document_style)?,
+            Part::Document(document) => document_part(document, wire.document_style()?)?,
             Part::ToolCall(_) | Part::ToolResult(_) | Part::Thinking(_) => return Err(misplaced(part, "user or system")),
         });
     }
@@ -97,7 +99,7 @@ fn content(message: &Message, wire: &Wire) -> Result<Value, Failure> {
 }
 
 /// The address itself, or the bytes as a `data:` URL.
-fn address(media: &Media, default_type: &str) -> String {
+pub(crate) fn address(media: &Media, default_type: &str) -> String {
     match &media.source {
         MediaSource::Url(url) => url.clone(),
         MediaSource::Bytes(bytes) => data_url(media.media_type.as_deref().or_else(|| sniff(bytes)).unwrap_or(default_type), bytes),
@@ -108,9 +110,9 @@ fn image_part(image: &Media) -> Value {
     let mut encoded = Map::new();
     set(&mut encoded, "url", address(image, "image/png").into());
     if let Some(detail) = &image.detail {
-        set(&mut encoded, "detail", detail.as_str().into());
+        set(&mut encoded, "detail", string(detail));
     }
-    record([("type", "image_url".into()), ("image_url", encoded.into())])
+    record([("type", string("image_url")), ("image_url", encoded.into())])
 }
 
 fn document_part(document: &Media, style: DocumentStyle) -> Result<Value, Failure> {
@@ -124,18 +126,18 @@ fn document_part(document: &Media, style: DocumentStyle) -> Result<Value, Failur
     let name = document.name.as_deref();
     Ok(if style == DocumentStyle::DocumentUrl {
         let mut encoded = Map::new();
-        set(&mut encoded, "type", "document_url".into());
+        set(&mut encoded, "type", string("document_url"));
         set(&mut encoded, "document_url", data);
         if let Some(name) = name {
             set(&mut encoded, "document_name", name.into());
         }
         encoded.into()
     } else {
-        record([("type", "file".into()), ("file", record([("filename", name.unwrap_or("document").into()), ("file_data", data)]))])
+        record([("type", string("file")), ("file", record([("filename", name.unwrap_or("document").into()), ("file_data", data)]))])
     })
 }
 
-fn misplaced(part: &Part, role: &str) -> Failure {
+pub(crate) fn misplaced(part: &Part, role: &str) -> Failure {
     let what = match part {
         Part::Text(_) => "a text",
         Part::Image(_) => "an image",
@@ -144,5 +146,5 @@ fn misplaced(part: &Part, role: &str) -> Failure {
         Part::ToolResult(_) => "a tool result",
         Part::Thinking(_) => "thinking",
     };
-    Failure::invalid(format!("{what} cannot be part of a message of role {role}"))
+    Failure::invalid(words(&[what, " cannot be part of a message of role ", role]))
 }

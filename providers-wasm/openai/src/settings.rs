@@ -9,7 +9,12 @@ pub const SETTINGS_SCHEMA: &str = r#"{
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "chat_path": {"type": "string", "default": "/chat/completions", "description": "Path after the endpoint. {model} stands for the model's name."},
+    "api": {"enum": ["chat", "responses"], "default": "chat", "description": "Which of OpenAI's interfaces a chat uses: Chat Completions, or Responses."},
+    "chat_path": {"type": "string", "default": "/chat/completions", "description": "Path after the endpoint. {model} stands for the model's name, in each path."},
+    "responses_path": {"type": "string", "default": "/responses", "description": "Path of Responses."},
+    "embeddings_path": {"type": "string", "default": "/embeddings", "description": "Path of embeddings."},
+    "rerank_path": {"type": "string", "default": "/rerank", "description": "Path of reranking, where there is one."},
+    "models_path": {"type": "string", "default": "/models", "description": "Path of the list of models."},
     "api_version": {"type": "string", "description": "Sent as the query parameter api-version."},
     "auth_header": {"type": "string", "default": "authorization", "description": "Header that carries the key."},
     "auth_prefix": {"type": "string", "description": "Before the key in that header. Default: \"Bearer \" in authorization, nothing in any other."},
@@ -27,6 +32,11 @@ pub const SETTINGS_SCHEMA: &str = r#"{
     "reasoning_replay": {"type": "boolean", "default": false, "description": "Send the model's thinking back (reasoning_content) within a loop of tool calls."},
     "document_style": {"enum": ["file", "file_url", "document_url", "none"], "default": "file", "description": "How documents are sent: file parts with the bytes; the same and addresses too; document_url parts; not at all."},
     "tool_result_name": {"type": "boolean", "default": false, "description": "Send the tool's name with its result."},
+    "store": {"type": "boolean", "default": false, "description": "Have Responses keep the answer at the provider."},
+    "include": {"type": "array", "items": {"type": "string"}, "default": ["reasoning.encrypted_content"], "description": "What Responses sends beside the answer. Empty for models that refuse encrypted reasoning; without it a model forgets its thinking between turns."},
+    "reasoning_summary": {"enum": ["auto", "concise", "detailed"], "description": "Have Responses show the model's thinking, as a summary."},
+    "embedding_encoding": {"enum": ["base64", "float"], "default": "base64", "description": "How vectors are asked for: base64 is half the bytes; float asks for nothing, for servers that refuse the field. What comes is read either way."},
+    "embedding_inputs": {"type": "integer", "minimum": 1, "default": 2048, "description": "How many texts one request for embeddings may carry."},
     "quota_is_throttle": {"type": "boolean", "default": false, "description": "The endpoint says insufficient_quota for a short throttle, after which trying again helps."}
   }
 }"#;
@@ -51,45 +61,83 @@ pub(crate) enum DocumentStyle {
     None,
 }
 
-/// The settings of one call, read and with their defaults.
-#[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools)] // each is a setting of its own
-pub struct Wire {
-    pub(crate) path: String,
-    pub(crate) auth: Auth,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) max_tokens_field: String,
-    pub(crate) stream_usage: bool,
-    pub(crate) system_role: String,
-    pub(crate) seed_field: String,
-    pub(crate) reasoning_style: ReasoningStyle,
-    pub(crate) reasoning_replay: bool,
-    pub(crate) document_style: DocumentStyle,
-    pub(crate) tool_result_name: bool,
-    pub(crate) quota_is_throttle: bool,
-}
+/// The settings of one call. Each is read when it is wanted: a call needs a few of them.
+#[derive(Clone, Debug, Default)]
+pub struct Wire(Settings);
 
 impl Wire {
     /// Reads a request's settings.
     pub fn of(request: &ChatRequest) -> Result<Self, Failure> {
-        Ok(Self::read(&Settings::of(request)?, &request.model)?)
+        Self::parse(&request.settings)
     }
 
-    fn read(settings: &Settings, model: &str) -> Result<Self, SettingError> {
-        Ok(Self {
-            path: path(settings, model)?,
-            auth: auth(settings)?,
-            headers: headers(settings)?,
-            max_tokens_field: text(settings, "max_tokens_field", "max_completion_tokens")?,
-            stream_usage: settings.flag("stream_usage")?.unwrap_or(true),
-            system_role: text(settings, "system_role", "system")?,
-            seed_field: text(settings, "seed_field", "seed")?,
-            reasoning_style: one_of(settings, "reasoning_style", &REASONING_STYLES)?,
-            reasoning_replay: settings.flag("reasoning_replay")?.unwrap_or(false),
-            document_style: one_of(settings, "document_style", &DOCUMENT_STYLES)?,
-            tool_result_name: settings.flag("tool_result_name")?.unwrap_or(false),
-            quota_is_throttle: settings.flag("quota_is_throttle")?.unwrap_or(false),
-        })
+    pub(crate) fn parse(settings: &str) -> Result<Self, Failure> {
+        Settings::parse(settings).map(Self)
+    }
+
+    /// Whether a chat goes to Responses.
+    pub(crate) fn is_responses(&self) -> Result<bool, SettingError> {
+        one_of(&self.0, "api", &[("chat", false), ("responses", true)])
+    }
+
+    /// Whether a setting is true; false when absent.
+    pub(crate) fn is_set(&self, name: &str) -> Result<bool, SettingError> {
+        Ok(self.0.flag(name)?.unwrap_or(false))
+    }
+
+    pub(crate) fn stream_usage(&self) -> Result<bool, SettingError> {
+        Ok(self.0.flag("stream_usage")?.unwrap_or(true))
+    }
+
+    pub(crate) fn quota_is_throttle(&self) -> Result<bool, SettingError> {
+        self.is_set("quota_is_throttle")
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, SettingError> {
+        self.0.text(name)
+    }
+
+    pub(crate) fn text_or<'a>(&'a self, name: &str, default: &'a str) -> Result<&'a str, SettingError> {
+        Ok(self.0.text(name)?.unwrap_or(default))
+    }
+
+    pub(crate) fn count(&self, name: &str) -> Result<Option<u64>, SettingError> {
+        self.0.count(name)
+    }
+
+    pub(crate) fn list(&self, name: &str) -> Result<Option<&[Value]>, SettingError> {
+        self.0.list(name)
+    }
+
+    pub(crate) fn system_role(&self) -> Result<&str, SettingError> {
+        self.text_or("system_role", "system")
+    }
+
+    pub(crate) fn reasoning_style(&self) -> Result<ReasoningStyle, SettingError> {
+        one_of(&self.0, "reasoning_style", &REASONING_STYLES)
+    }
+
+    pub(crate) fn document_style(&self) -> Result<DocumentStyle, SettingError> {
+        one_of(&self.0, "document_style", &DOCUMENT_STYLES)
+    }
+
+    /// A request to the path that a setting gives, with key and headers.
+    pub(crate) fn request(&self, method: Method, setting: &str, default: &str, model: &str) -> Result<HttpRequest, SettingError> {
+        let mut http = HttpRequest::new(method, path(self.text_or(setting, default)?, model));
+        if let Some(version) = self.0.text("api_version")? {
+            http = http.query("api-version", version);
+        }
+        http = http.auth(auth(&self.0)?);
+        for (setting, name) in [("organization", "openai-organization"), ("project", "openai-project")] {
+            if let Some(value) = self.0.text(setting)? {
+                http = http.header(name, value);
+            }
+        }
+        for (name, value) in self.0.object("headers")?.into_iter().flatten() {
+            let wrong = || SettingError::new("headers", &["must have strings as values, and ", name, " has none"]);
+            http = http.header(name.as_str(), value.as_str().ok_or_else(wrong)?);
+        }
+        Ok(http)
     }
 }
 
@@ -109,10 +157,6 @@ const DOCUMENT_STYLES: [(&str, DocumentStyle); 4] = [
     ("none", DocumentStyle::None),
 ];
 
-fn text(settings: &Settings, name: &str, default: &str) -> Result<String, SettingError> {
-    Ok(settings.text(name)?.unwrap_or(default).to_owned())
-}
-
 /// The value of this name; the first is the default.
 fn one_of<T: Copy>(settings: &Settings, name: &str, values: &[(&str, T)]) -> Result<T, SettingError> {
     let word = settings.text(name)?;
@@ -120,14 +164,19 @@ fn one_of<T: Copy>(settings: &Settings, name: &str, values: &[(&str, T)]) -> Res
     known.map(|(_, value)| *value).ok_or_else(|| SettingError::new(name, &["has no value ", word.unwrap_or_default()]))
 }
 
-fn path(settings: &Settings, model: &str) -> Result<String, SettingError> {
-    let mut encoded = String::new();
-    pg_llm_guest::http::percent_encode(model, &mut encoded);
-    let path = settings.text("chat_path")?.unwrap_or("/chat/completions").replace("{model}", &encoded);
-    Ok(match settings.text("api_version")? {
-        Some(version) => HttpRequest::post(path).query("api-version", version).path_with_query,
-        None => path,
-    })
+/// `path` with the model's name in its place.
+fn path(path: &str, model: &str) -> String {
+    const PLACE: &str = "{model}";
+    let Some(at) = find(path, PLACE) else { return path.to_owned() };
+    let mut filled = path[..at].to_owned();
+    pg_llm_guest::http::percent_encode(model, &mut filled);
+    filled.push_str(&path[at + PLACE.len()..]);
+    filled
+}
+
+/// Where `words` begin in `text`. Byte by byte: the standard library's searcher is 4 kB of a guest.
+pub(crate) fn find(text: &str, words: &str) -> Option<usize> {
+    text.as_bytes().windows(words.len()).position(|window| window == words.as_bytes())
 }
 
 fn auth(settings: &Settings) -> Result<Auth, SettingError> {
@@ -148,17 +197,4 @@ fn auth(settings: &Settings) -> Result<Auth, SettingError> {
         prefix: settings.text("auth_prefix")?.unwrap_or(default_prefix).to_owned(),
         optional: settings.flag("key_optional")?.unwrap_or(false),
     }))
-}
-
-fn headers(settings: &Settings) -> Result<Vec<(String, String)>, SettingError> {
-    let mut headers = Vec::new();
-    for (setting, name) in [("organization", "openai-organization"), ("project", "openai-project")] {
-        headers.extend(settings.text(setting)?.map(|value| (name.to_owned(), value.to_owned())));
-    }
-    for (name, value) in settings.object("headers")?.into_iter().flatten() {
-        let value =
-            value.as_str().ok_or_else(|| SettingError::new("headers", &["must have strings as values, and ", name, " has none"]))?;
-        headers.push((name.clone(), value.to_owned()));
-    }
-    Ok(headers)
 }

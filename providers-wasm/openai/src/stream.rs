@@ -7,6 +7,7 @@ use pg_llm_guest::sse::MAX_FRAME;
 use crate::content::{Piece, arguments, finish_reason, first_choice, logprobs, pieces, signature};
 use crate::decode::{self, invented_id};
 use crate::errors;
+use crate::responses::{self, Items};
 use crate::settings::Wire;
 use crate::usage::usage_in;
 
@@ -15,7 +16,9 @@ const MAX_CALLS: usize = 1024;
 
 /// A decoder for a stream.
 pub fn decoder(request: &ChatRequest, _head: &ResponseHead) -> Result<ChatStream, Failure> {
-    Ok(ChatStream { quota_is_throttle: Wire::of(request)?.quota_is_throttle, ..ChatStream::default() })
+    let wire = Wire::of(request)?;
+    let responses = wire.is_responses()?.then(Items::default);
+    Ok(ChatStream { quota_is_throttle: wire.quota_is_throttle()?, responses, ..ChatStream::default() })
 }
 
 /// Decodes chunks. What it keeps is bounded by [`MAX_FRAME`] (twice, before the first event) and a word for each tool call.
@@ -27,11 +30,15 @@ pub struct ChatStream {
     unframed: Vec<u8>,
     framed: bool,
     started: bool,
-    /// Whether the model said anything at all.
+    /// Whether there was a choice at all.
     spoken: bool,
+    /// Whether the choice said anything, be it an empty text.
+    said: bool,
     finished: bool,
     calls: Vec<Call>,
     quota_is_throttle: bool,
+    /// With the setting `api`: the stream is one of Responses.
+    responses: Option<Items>,
 }
 
 /// A tool call as far as it is known, to tell its pieces from another's.
@@ -68,7 +75,7 @@ impl StreamDecoder for ChatStream {
         if let Some(frame) = self.frames.finish() {
             self.framed = true;
             // Cut in the middle of an event that is no JSON yet: broken off, which the SDK says when no end was seen.
-            if frame.data.trim() == "[DONE]" || json::read(&frame.data).is_ok() {
+            if frame.data.trim_ascii() == "[DONE]" || json::read(&frame.data).is_ok() {
                 self.frame(&frame, events)?;
             }
         }
@@ -81,14 +88,15 @@ impl StreamDecoder for ChatStream {
 
 impl ChatStream {
     fn frame(&mut self, frame: &SseFrame, events: &mut Vec<Event>) -> Result<Progress, Failure> {
-        let data = frame.data.trim();
+        let data = frame.data.trim_ascii();
         if data.is_empty() {
             return Ok(Progress::More);
         }
         if data == "[DONE]" {
-            if !self.finished {
-                if !self.spoken {
-                    return Err(Failure::protocol("the stream has no choices", &[]));
+            if !self.finished && self.responses.is_none() {
+                if !self.said {
+                    let wrong = if self.spoken { "the stream's message has no content" } else { "the stream has no choices" };
+                    return Err(Failure::protocol(wrong, &[]));
                 }
                 // The provider's word for the end, and the only one it gave.
                 events.push(Event::Finish(FinishReason::Other(data.to_owned())));
@@ -101,7 +109,10 @@ impl ChatStream {
             Err(_) if frame.event == "error" => return Err(Failure::new(FailureKind::Server, data).with_raw(data.as_bytes())),
             Err(mistake) => return Err(Failure::protocol(mistake.words("an event of the stream"), data.as_bytes())),
         };
-        self.chunk(&chunk, events);
+        if let Some(items) = &mut self.responses {
+            return items.event(&chunk, data.as_bytes(), self.quota_is_throttle, events);
+        }
+        let read = self.chunk(&chunk, events);
         match errors::in_body(&chunk, data.as_bytes(), self.quota_is_throttle) {
             Some(failure) => Err(failure),
             None if frame.event == "error" => {
@@ -109,25 +120,27 @@ impl ChatStream {
                 Err(errors::in_body(&error, data.as_bytes(), self.quota_is_throttle)
                     .unwrap_or_else(|| Failure::new(FailureKind::Server, data)))
             }
-            None => Ok(Progress::More),
+            None => read.map(|()| Progress::More).map_err(|failure| failure.with_raw(data.as_bytes())),
         }
     }
 
-    fn chunk(&mut self, chunk: &Value, events: &mut Vec<Event>) {
+    fn chunk(&mut self, chunk: &Value, events: &mut Vec<Event>) -> Result<(), Failure> {
         let (id, model) = (chunk.word_at("id"), chunk.word_at("model"));
         if !self.started && (id.is_some() || model.is_some()) && chunk.get("choices").is_some() {
             self.started = true;
             events.push(Event::Started(Started { id: id.map(str::to_owned), model: model.map(str::to_owned) }));
         }
         if let Some(choice) = first_choice(chunk) {
-            self.choice(choice, events);
+            self.choice(choice, events)?;
         }
         events.extend(usage_in(chunk).map(Event::Usage));
+        Ok(())
     }
 
-    fn choice(&mut self, choice: &Value, events: &mut Vec<Event>) {
+    fn choice(&mut self, choice: &Value, events: &mut Vec<Event>) -> Result<(), Failure> {
         if let Some(delta) = choice.at("delta").or_else(|| choice.at("message")) {
             self.spoken = true;
+            let before = events.len();
             pieces(delta, |piece| {
                 events.push(match piece {
                     Piece::Text(text) => Event::Text(text),
@@ -137,15 +150,21 @@ impl ChatStream {
             for call in delta.items_at("tool_calls") {
                 self.tool_call(call, events);
             }
+            self.said |= delta.at("content").is_some() || events.len() > before;
         }
         let logprobs = logprobs(choice);
         if !logprobs.is_empty() {
             events.push(Event::Logprobs(logprobs));
         }
         if let Some(reason) = finish_reason(choice).filter(|_| !self.finished) {
+            if reason == FinishReason::Stop && !self.said {
+                // As of a whole answer: nothing at all, with no reason given, is a server's fault.
+                return Err(Failure::protocol("the stream's message has no content", &[]));
+            }
             self.finished = true;
             events.push(Event::Finish(reason));
         }
+        Ok(())
     }
 
     /// A piece of a tool call. Pieces belong together by `index`; a server that gives none, or 0 to all of them, begins a new call with a new id.
@@ -180,12 +199,18 @@ impl ChatStream {
 
     /// The response was no event stream: an error object, or a server that knows no streams and answered as a whole.
     fn whole(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
-        let answer = decode::answer(&self.unframed, self.quota_is_throttle)?;
+        let read = if self.responses.is_some() { responses::answer } else { decode::answer };
+        let answer = read(&self.unframed, self.quota_is_throttle)?;
         events.push(Event::Started(Started { id: answer.id, model: answer.model }));
         for (index, part) in (0..).zip(answer.parts) {
-            events.push(match part {
+            let event = match part {
                 Part::Text(text) => Event::Text(text),
-                Part::Thinking(thinking) => Event::Thinking(thinking.text),
+                Part::Thinking(Thinking { redacted: true, signature, .. }) => Event::RedactedThinking(signature.unwrap_or_default()),
+                Part::Thinking(Thinking { text, signature, .. }) => {
+                    events.push(Event::Thinking(text));
+                    let Some(signature) = signature else { continue };
+                    Event::ThinkingSignature(signature)
+                }
                 Part::ToolCall(call) => Event::ToolCall(ToolCallDelta {
                     index,
                     id: Some(call.id),
@@ -194,7 +219,8 @@ impl ChatStream {
                     signature: call.signature,
                 }),
                 Part::Image(_) | Part::Document(_) | Part::ToolResult(_) => continue,
-            });
+            };
+            events.push(event);
         }
         if !answer.logprobs.is_empty() {
             events.push(Event::Logprobs(answer.logprobs));

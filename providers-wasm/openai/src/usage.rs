@@ -35,5 +35,11 @@ pub fn usage(wire: &Value) -> Option<Usage> {
 
 /// The usage of a response or a chunk, wherever it stands.
 pub(crate) fn usage_in(body: &Value) -> Option<Usage> {
-    body.at("usage").and_then(usage).or_else(|| body.pointer("/x_groq/usage").and_then(usage))
+    body.at("usage").and_then(usage).or_else(|| body.get("x_groq")?.get("usage").and_then(usage))
+}
+
+/// The same of a call that has no output: some servers only tell the total.
+pub(crate) fn input_usage_in(body: &Value) -> Option<Usage> {
+    let total = body.get("usage").and_then(|usage| usage.u64_at("total_tokens"));
+    usage_in(body).map(|usage| Usage { input_tokens: usage.input_tokens.or(total), ..usage })
 }

@@ -71,6 +71,29 @@ fn a_message_without_content_is_an_answer_only_with_a_reason() {
 }
 
 #[test]
+fn a_stream_without_content_is_an_answer_only_with_a_reason() {
+    let failed = |text: &str| streamed(text).failure.map(|failure| failure.kind);
+    let role = delta(&json!({ "role": "assistant", "content": null }));
+    for nothing in [vec![role.clone(), end("stop")], vec![end("stop")], vec![role.clone()]] {
+        assert_eq!(failed(&sse(&nothing)), Some(FailureKind::Protocol), "{nothing:?}");
+    }
+    let filters = json!({ "id": "", "model": "", "choices": [], "prompt_filter_results": [{ "prompt_index": 0 }] });
+    for something in [
+        vec![role.clone(), end("length")],
+        vec![role.clone(), end("content_filter")],
+        vec![filters, delta(&json!({ "role": "assistant", "content": "" })), end("stop")],
+        vec![role.clone(), delta(&json!({ "reasoning": "hm" })), end("stop")],
+        vec![
+            role,
+            delta(&json!({ "tool_calls": [{ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{}" } }] })),
+            end("stop"),
+        ],
+    ] {
+        assert_eq!(failed(&sse(&something)), None, "{something:?}");
+    }
+}
+
+#[test]
 fn thinking_has_two_names_and_is_not_said_twice() {
     assert_eq!(message(&json!({ "content": "a", "reasoning_content": "hm" })).parts, [thinking("hm"), text("a")]);
     assert_eq!(message(&json!({ "content": "a", "reasoning": "hm" })).parts, [thinking("hm"), text("a")]);

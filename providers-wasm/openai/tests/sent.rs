@@ -98,6 +98,42 @@ fn everything_that_a_request_can_hold_has_its_place_on_the_wire() {
 }
 
 #[test]
+fn responses_gets_the_same_in_its_own_words() {
+    let mut request = everything();
+    let mut settings: Map<String, Value> = serde_json::from_str(&request.settings).unwrap();
+    settings.extend([("api".to_owned(), json!("responses")), ("reasoning_summary".to_owned(), json!("auto"))]);
+    request.settings = Value::Object(settings).to_string();
+    request.messages.insert(3, Message::system("Later."));
+    request.messages[1].parts.push(Part::Document(Media::url("https://example.org/b.pdf")));
+    request.sampling =
+        Sampling { stop: Vec::new(), seed: None, top_k: None, presence_penalty: None, frequency_penalty: None, ..request.sampling };
+    request.extra_body = Some(r#"{"truncation":"auto"}"#.into());
+    check("responses", &request, Mode::Whole);
+    let mut plain = simple("openai", &json!({ "api": "responses", "include": [], "store": true }));
+    plain.sampling.seed = None;
+    check("responses_stream", &plain, Mode::Stream);
+    plain.settings = self::settings("azure-openai", &json!({ "api": "responses", "api_version": "2025-04-01-preview" }));
+    assert_eq!(encode(&plain, Mode::Whole).unwrap().path_with_query, "/openai/responses?api-version=2025-04-01-preview");
+}
+
+#[test]
+fn what_responses_has_no_place_for_is_refused_in_words() {
+    let refused = |change: fn(&mut ChatRequest)| {
+        let mut request = simple("openai", &json!({ "api": "responses" }));
+        request.sampling.seed = None;
+        change(&mut request);
+        let failure = encode(&request, Mode::Whole).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unsupported, "{failure:?}");
+    };
+    refused(|request| request.sampling.seed = Some(1));
+    refused(|request| request.sampling.stop = vec!["END".into()]);
+    refused(|request| request.sampling.top_k = Some(1));
+    refused(|request| request.sampling.presence_penalty = Some(0.1));
+    refused(|request| request.sampling.frequency_penalty = Some(0.1));
+    refused(|request| request.reasoning = Some(Reasoning { effort: None, budget_tokens: Some(1000) }));
+}
+
+#[test]
 fn a_stream_asks_for_its_usage() {
     check("openai_stream", &simple("openai", &json!({})), Mode::Stream);
 }
