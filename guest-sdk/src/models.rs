@@ -40,7 +40,12 @@ pub fn list<P: Models, T: Transport>(settings: &str) -> Result<Vec<ModelInfo>, F
             |response| P::decode_list(settings, response),
             |response, failure| P::refine_list(settings, response, failure),
         )?;
-        models.extend(page);
+        // A server that knows no pages sends the first one again.
+        for model in page {
+            if !models.iter().any(|known: &ModelInfo| known.id == model.id) {
+                models.push(model);
+            }
+        }
         match next {
             Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
             _ => return Ok(models),

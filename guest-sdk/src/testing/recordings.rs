@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{decode_embed, decode_stream, decode_whole, in_chunks};
+use super::{decode_embed, decode_rerank, decode_stream, decode_whole, in_chunks};
 use crate::embeddings::{EmbedRequest, Embeddings};
 use crate::http::{HttpResponse, ResponseHead};
 use crate::json::ValueExt;
 use crate::provider::Provider;
+use crate::rerank::{Rerank, RerankRequest};
 use crate::types::{Answer, ChatRequest, Failure, FailureKind, FinishReason, Message, Part, ToolCall};
 
 /// A response as it was on the wire.
@@ -186,6 +187,34 @@ pub fn embeddings_decode_as_expected<P: Embeddings>(recordings: &[Recording]) {
                 token_complaints(recording, answer.usage.as_ref().and_then(|usage| usage.input_tokens), "input_tokens_any")
                     .into_iter()
                     .for_each(&mut complain);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    eprintln!("{} recordings", recordings.len());
+}
+
+/// Every recorded response to a request for a ranking decodes to what is expected of it.
+#[track_caller]
+pub fn rankings_decode_as_expected<P: Rerank>(recordings: &[Recording]) {
+    let mut wrong = Vec::new();
+    for recording in recordings {
+        let pairs = recording.expected.items_at("results").iter();
+        let wanted: Vec<(u64, f64)> = pairs.map(|pair| (pair[0].as_u64().unwrap(), pair[1].as_f64().unwrap())).collect();
+        // As many as the answer speaks of, at least.
+        let documents = 1 + wanted.iter().map(|(index, _)| *index).max().unwrap_or(99);
+        let request = RerankRequest::new("m", "q", vec!["d".to_owned(); usize::try_from(documents).unwrap()]);
+        let mut complain = |what: String| wrong.push(format!("{}: {what}", recording.id));
+        match decode_rerank::<P>(&request, HttpResponse { head: recording.head.clone(), body: recording.body.clone() }) {
+            Err(failure) => failure_complaints(recording, &failure).into_iter().for_each(&mut complain),
+            Ok(answer) if recording.must_fail() => complain(format!("no failure, but {:?}", answer.results)),
+            Ok(answer) => {
+                let same = |(got, wanted): (&crate::rerank::Ranked, &(u64, f64))| {
+                    u64::from(got.index) == wanted.0 && !far(Some(wanted.1), got.score)
+                };
+                if answer.results.len() != wanted.len() || !answer.results.iter().zip(&wanted).all(same) {
+                    complain(format!("{:?} instead of {wanted:?}", answer.results));
+                }
             }
         }
     }

@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use pg_llm_guest::prelude::*;
-use pg_llm_guest::testing::decode_rerank;
 use pg_llm_guest::testing::recordings::{self, Recording, plain_request};
 use pg_llm_provider_cohere::Cohere;
 
@@ -53,17 +52,5 @@ fn recorded_embeddings_decode_to_what_the_providers_client_made_of_them() {
 
 #[test]
 fn recorded_rankings_decode_to_what_the_providers_client_made_of_them() {
-    for recording in of_kind(&["rerank"]) {
-        let wanted: Vec<(u64, f64)> =
-            recording.expected.items_at("results").iter().map(|pair| (pair[0].as_u64().unwrap(), pair[1].as_f64().unwrap())).collect();
-        let documents = 1 + wanted.iter().map(|(index, _)| *index).max().unwrap_or(0);
-        let request = RerankRequest::new("m", "q", vec!["d".to_owned(); usize::try_from(documents).unwrap()]);
-        let outcome = decode_rerank::<Cohere>(&request, HttpResponse { head: recording.head.clone(), body: recording.body.clone() });
-        if recording.must_fail() {
-            assert_eq!(outcome.unwrap_err().status, Some(recording.head.status), "{}", recording.id);
-            continue;
-        }
-        let got: Vec<(u64, f64)> = outcome.unwrap().results.iter().map(|ranked| (u64::from(ranked.index), ranked.score)).collect();
-        assert_eq!(got, wanted, "{}", recording.id);
-    }
+    recordings::rankings_decode_as_expected::<Cohere>(&of_kind(&["rerank"]));
 }
