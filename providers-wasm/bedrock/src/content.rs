@@ -26,8 +26,8 @@ pub(crate) fn usage(wire: &Value) -> Option<Usage> {
     wire.as_object().filter(|members| !members.is_empty())?;
     let count = |name: &str| wire.u64_at(name);
     let (input, output) = (count("inputTokens"), count("outputTokens"));
-    let cached = count("cacheReadInputTokens").or_else(|| count("cacheReadInputTokenCount"));
-    let written = count("cacheWriteInputTokens").or_else(|| count("cacheWriteInputTokenCount"));
+    let cached = count("cacheReadInputTokens");
+    let written = count("cacheWriteInputTokens");
     let beside = cached.unwrap_or(0).saturating_add(written.unwrap_or(0));
     let inside = match (input, output, count("totalTokens")) {
         (Some(input), Some(output), Some(total)) => input >= beside && input.saturating_add(output) == total,

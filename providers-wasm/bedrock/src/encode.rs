@@ -190,7 +190,7 @@ fn add_reasoning(reasoning: &Reasoning, family: Family, wire: &Wire, additional:
     if family == Family::Claude {
         return claude_thinking(effort, budget, off, wire, additional);
     }
-    if family != Family::Other && budget.is_some() {
+    if budget.is_some() {
         return Err(Refusal::Unsupported("this model takes no budget of thinking tokens, only an effort (see the setting model_family)"));
     }
     // Without an effort it can only be off: a budget was refused.

@@ -8,7 +8,7 @@ use pg_llm_guest::prelude::*;
 pub fn refine(response: &HttpResponse, failure: &mut Failure) {
     let body = response.json().unwrap_or_default();
     // IAM writes it with a capital.
-    if let Some(words) = body.word_at("Message").filter(|_| body.at("message").is_none()) {
+    if let Some(words) = body.word_at("Message") {
         words.clone_into(&mut failure.message);
     }
     let name = response.head.headers.get("x-amzn-errortype").filter(|name| !name.is_empty());
@@ -54,7 +54,7 @@ pub(crate) fn of_code(name: &str, message: &str) -> Failure {
 }
 
 fn named_in(body: &Value) -> Option<&str> {
-    body.word_at("__type").or_else(|| body.word_at("code"))
+    body.word_at("__type")
 }
 
 /// `ValidationException:http://internal.amazon.com/...` and `com.amazon.coral.service#ValidationException` without what is around the name.

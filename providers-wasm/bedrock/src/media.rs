@@ -74,8 +74,8 @@ fn format(formats: &[(&'static str, &'static str)], media: &Media, own_type: Opt
     };
     let essence = media.media_type.as_deref().and_then(|media_type| media_type.split(';').next()).map(str::trim);
     let address = match &media.source {
-        MediaSource::Url(url) if !url.starts_with("data:") => Some(url.as_str()),
-        _ => None,
+        MediaSource::Url(url) => Some(url.as_str()),
+        MediaSource::Bytes(_) => None,
     };
     let found = essence.and_then(by_type).or_else(|| own_type.and_then(by_type));
     found.or_else(|| media.name.as_deref().and_then(by_name)).or_else(|| address.and_then(by_name)).map(|(_, format)| *format)

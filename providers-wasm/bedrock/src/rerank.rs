@@ -30,7 +30,7 @@ pub(crate) fn decode(response: &HttpResponse) -> Result<RerankAnswer, Failure> {
     let Some(results) = body.at("results").and_then(Value::as_array) else { return Err(errors::in_body(&body, &response.body)) };
     let ranked = |result: &Value| {
         let index = result.u64_at("index").and_then(|index| u32::try_from(index).ok())?;
-        Some(Ranked { index, score: result.f64_at("relevance_score").or_else(|| result.f64_at("relevanceScore"))? })
+        Some(Ranked { index, score: result.f64_at("relevance_score")? })
     };
     let results: Option<Vec<Ranked>> = results.iter().map(ranked).collect();
     let results = results.ok_or_else(|| Failure::protocol("a result of the response has no index or no score", &response.body))?;

@@ -111,7 +111,7 @@ impl Wire {
     pub(crate) fn family(&self, model: &str) -> Result<Family, SettingError> {
         let names = ["claude", "nova", "gpt", "gpt-oss", "cohere", "titan", "other"];
         Ok(match self.word("model_family", &names)? {
-            None => Family::of_model(&model.to_ascii_lowercase()),
+            None => Family::of_model(model),
             Some("claude") => Family::Claude,
             Some("nova") => Family::Nova,
             Some("gpt") => Family::Gpt,

@@ -29,6 +29,7 @@ fn thinking(text: &str, signature: Option<&str>, redacted: bool) -> Part {
 #[test]
 fn texts_are_joined_as_they_came() {
     assert_eq!(parts(&json!([{ "text": "a" }, { "text": " b" }])), [text("a b")]);
+    assert_eq!(parts(&json!([{ "text": "" }])), []);
     let cited = json!([{ "text": "See " }, { "citationsContent": { "content": [{ "text": "page" }, { "text": " 3" }], "citations": [{ "title": "t" }] } }, { "text": "." }]);
     assert_eq!(parts(&cited), [text("See page 3.")]);
     let answer = whole(&json!([{ "text": "a" }]), "end_turn").unwrap();
@@ -51,11 +52,13 @@ fn blocks_that_are_no_words_are_left_to_the_raw_answer() {
         event("contentBlockStart", &json!({ "contentBlockIndex": 1, "start": { "image": { "format": "png" } } })),
         delta(1, &json!({ "image": { "source": { "bytes": "eA==" } } })),
         delta(2, &json!({ "citation": { "title": "t" } })),
-        event("surprise", &json!({ "text": "no" })),
+        event("surprise", &json!({ "usage": { "inputTokens": 1 } })),
+        message("event", ":event-type", "surprise", "no JSON"),
         delta(2, &json!({ "text": "a" })),
         stop("end_turn"),
     ];
-    assert_eq!((streamed(&stream).answer().parts, streamed(&stream).failure), (vec![text("a")], None));
+    let outcome = streamed(&stream);
+    assert_eq!((outcome.answer().parts, outcome.answer().usage, outcome.failure), (vec![text("a")], None, None));
 }
 
 #[test]
@@ -136,6 +139,9 @@ fn tool_calls_come_with_their_arguments_one_or_several() {
     let outcome = streamed(&stream);
     assert_eq!((&outcome.answer().parts[..], outcome.answer().finish_reason), (&wanted[..], Some(FinishReason::ToolCalls)));
     assert_eq!(outcome.failure, None);
+    // A call that begins twice is one.
+    let twice = [start(), tool_start(1, "t1", "f"), tool_start(1, "t2", "g"), input(1, "{}"), stop("tool_use")];
+    assert_eq!(streamed(&twice).answer().parts, [call("t1", "f", "{}")]);
 }
 
 #[test]
@@ -192,6 +198,10 @@ fn usage_is_counted_as_everywhere() {
     assert_eq!(usage(cached), Some((Some(1510), Some(20), Some(1000), Some(500))));
     let without_total = json!({ "inputTokens": 10, "outputTokens": 20, "cacheReadInputTokens": 1000 });
     assert_eq!(usage(without_total), Some((Some(1010), Some(20), Some(1000), None)));
+    let more_input = json!({ "inputTokens": 2000, "outputTokens": 20, "totalTokens": 3020, "cacheReadInputTokens": 1000 });
+    assert_eq!(usage(more_input), Some((Some(3000), Some(20), Some(1000), None)));
+    let total_without = json!({ "inputTokens": 10, "outputTokens": 20, "totalTokens": 30, "cacheReadInputTokens": 1000 });
+    assert_eq!(usage(total_without), Some((Some(1010), Some(20), Some(1000), None)));
     // ... unless the total shows it inside.
     let inside =
         json!({ "inputTokens": 1010, "outputTokens": 20, "totalTokens": 1030, "cacheReadInputTokens": 1000, "cacheWriteInputTokens": 0 });
@@ -210,7 +220,7 @@ fn a_stream_ends_with_its_metadata_or_with_its_body_after_the_end_of_the_message
     let first = outcome(&[stop("end_turn"), metadata()]);
     assert_eq!(first.events[0], Event::Started(Started { id: Some("id-1".into()), model: None }));
     // What comes after the last word is not waited for.
-    assert_eq!(outcome(&[stop("end_turn"), metadata(), b"garbage".to_vec()]), first);
+    assert_eq!(outcome(&[stop("end_turn"), metadata(), b"garbage".repeat(10)]), first);
     // The order of the two is the server's affair, and each is told once.
     assert_eq!(outcome(&[metadata(), stop("end_turn")]).answer(), first.answer());
     assert_eq!(outcome(&[stop("end_turn"), stop("max_tokens"), start(), metadata()]).events, first.events);

@@ -29,6 +29,11 @@ fn embeddings_are_asked_for_in_the_words_of_the_models_family() {
         let request = EmbedRequest { dimensions, purpose, ..EmbedRequest::new(model, inputs) };
         Bedrock::encode_embed(&request).map(|http| serde_json::from_slice::<Value>(&http.body).unwrap()).map_err(|failure| failure.kind)
     };
+    let request = EmbedRequest {
+        settings: json!({ "normalize": true }).to_string(),
+        ..EmbedRequest::new("amazon.titan-embed-image-v1", vec!["a".into()])
+    };
+    assert_eq!(serde_json::from_slice::<Value>(&Bedrock::encode_embed(&request).unwrap().body).unwrap(), json!({ "inputText": "a" }));
     assert_eq!(
         body("amazon.titan-embed-image-v1", &["a"], Some(256), Some(Purpose::Query)),
         Ok(json!({ "inputText": "a", "embeddingConfig": { "outputEmbeddingLength": 256 } }))

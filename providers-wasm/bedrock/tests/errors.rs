@@ -33,6 +33,8 @@ fn an_exception_in_the_middle_of_a_stream_comes_after_what_was_said_before_it() 
     }
     let too_long = streamed(&[exception("validationException", &json!({ "message": "Input is too long for requested model." }))]);
     assert_eq!(too_long.failure.unwrap().kind, FailureKind::ContextLength);
+    let too_long = streamed(&[exception("modelStreamErrorException", &json!({ "message": "prompt is too long: 2 tokens > 1 maximum" }))]);
+    assert_eq!(too_long.failure.unwrap().kind, FailureKind::ContextLength);
     let original =
         streamed(&[exception("modelStreamErrorException", &json!({ "originalMessage": "Out of memory.", "originalStatusCode": 500 }))]);
     assert_eq!(original.failure.unwrap().message, "Out of memory.");
@@ -79,6 +81,7 @@ fn errors_have_the_kind_that_their_name_and_words_say() {
         (400, "ValidationException", "This model's maximum context length is 202752 tokens.", FailureKind::ContextLength),
         (400, "ValidationException", "Too many input tokens. Max input tokens: 8192", FailureKind::ContextLength),
         (400, "ValidationException", "The provided model identifier is invalid.", FailureKind::NotFound),
+        (400, "ValidationException", "The API key of the tool is no text.", FailureKind::InvalidRequest),
         (403, "AccessDeniedException", "You don't have access to the model with the specified model ID.", FailureKind::Permission),
         (403, "AccessDeniedException", "Authentication failed: Please make sure your API Key is valid.", FailureKind::Authentication),
         (403, "UnrecognizedClientException", "The security token included in the request is invalid.", FailureKind::Authentication),

@@ -123,6 +123,10 @@ fn a_prompt_is_cached_up_to_its_end_and_up_to_the_end_of_the_system_prompt() {
     assert_eq!(body(&request)["system"][1], json!({ "cachePoint": { "type": "default" } }));
     request.settings = json!({ "prompt_caching": "off" }).to_string();
     assert_eq!(body(&request)["system"], json!([{ "text": "Be brief." }]));
+    // Of nothing there is nothing to cache.
+    request.messages[0] = Message::system(" ");
+    request.settings = json!({ "prompt_caching": "5m" }).to_string();
+    assert_eq!(body(&request).get("system"), None);
 }
 
 #[test]
@@ -153,8 +157,10 @@ fn requests_are_signed_with_the_keys_that_there_are() {
         assert!(matches!(auth(settings, CLAUDE, keys), Ok(Auth::Header(header)) if header.key == "default" && header.prefix == "Bearer "));
     }
     assert_eq!(auth(json!({ "auth": "sigv4", "region": "r" }), CLAUDE, &["default"]), Ok(signed(None, "r")));
-    let failure = auth(json!({}), CLAUDE, &pair).unwrap_err();
-    assert!(failure.kind == FailureKind::InvalidRequest && failure.message.contains("region"), "{failure:?}");
+    for model in [CLAUDE, "arn:aws:bedrock::1:inference-profile/x", "arn:aws"] {
+        let failure = auth(json!({}), model, &pair).unwrap_err();
+        assert!(failure.kind == FailureKind::InvalidRequest && failure.message.contains("region"), "{failure:?}");
+    }
 }
 
 #[test]
@@ -181,6 +187,8 @@ fn thinking_is_asked_for_in_the_words_of_the_models_family() {
     let claude = |settings: Value, effort, budget| sent(CLAUDE, &settings, effort, budget).unwrap();
     assert_eq!(claude(json!({}), None, Some(1024)), json!({ "thinking": { "type": "enabled", "budget_tokens": 1024 } }));
     assert_eq!(claude(json!({ "adaptive_thinking": false }), Some("low"), None), json!({ "output_config": { "effort": "low" } }));
+    let settings = json!({ "adaptive_thinking": false, "thinking_display": "summarized" });
+    assert_eq!(claude(settings, Some("low"), None), json!({ "output_config": { "effort": "low" } }));
     let shown = json!({ "thinking": { "type": "adaptive", "display": "summarized" }, "output_config": { "effort": "low" } });
     assert_eq!(claude(json!({ "thinking_display": "summarized" }), Some("low"), None), shown);
     assert_eq!(sent("openai.gpt-5.6", &none, None, Some(1024)), Err(FailureKind::Unsupported));
@@ -217,9 +225,14 @@ fn a_schema_is_enforced_by_the_wire_or_by_a_tool() {
     check("schema_as_tool", &encode(&request, Mode::Whole).unwrap());
     request.tools = vec![weather()];
     assert_eq!(encode(&request, Mode::Whole).unwrap_err().kind, FailureKind::Unsupported);
+    request.tools.clear();
+    request.messages.push(Message { role: Role::Assistant, parts: vec![call("a", "{}")] });
+    assert_eq!(encode(&request, Mode::Whole).unwrap_err().kind, FailureKind::Unsupported);
+    request.messages.pop();
     request.response_format = Some(ResponseFormat::JsonObject);
     assert_eq!(encode(&request, Mode::Whole).unwrap_err().kind, FailureKind::Unsupported);
     request.response_format = Some(ResponseFormat::Text);
+    request.tools = vec![weather()];
     assert_eq!(body(&request)["toolConfig"]["tools"].as_array().unwrap().len(), 1);
 }
 
@@ -228,6 +241,9 @@ fn tools_are_left_out_where_they_may_not_be_called() {
     let mut request = with(CLAUDE, &json!({}));
     request.tools = vec![weather()];
     assert_eq!(body(&request)["toolConfig"].get("toolChoice"), None);
+    // An empty description is refused, and says nothing.
+    request.tools[0].description = Some(String::new());
+    assert_eq!(body(&request)["toolConfig"]["tools"][0]["toolSpec"].get("description"), None);
     for (choice, wanted) in [(ToolChoice::Auto, json!({ "auto": {} })), (ToolChoice::Required, json!({ "any": {} }))] {
         request.tool_choice = Some(choice);
         assert_eq!(body(&request)["toolConfig"]["toolChoice"], wanted);
@@ -301,7 +317,10 @@ fn no_two_documents_have_one_name() {
         let blocks = body["messages"][0]["content"].as_array().unwrap().clone();
         blocks.iter().map(|block| block["document"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(documents(&["a.txt", "a.md", "a-2.txt", "a.b.txt", "", "./.."]), ["a", "a-2", "a-2-2", "a-b", "document", "---"]);
+    assert_eq!(
+        documents(&["a.txt", "a.md", "a.csv", "a-2.txt", "a.b.txt", "", "./.."]),
+        ["a", "a-2", "a-3", "a-2-2", "a-b", "document", "---"]
+    );
 }
 
 #[test]
