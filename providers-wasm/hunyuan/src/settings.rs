@@ -33,7 +33,9 @@ pub fn describe() -> Description {
         .endpoint("https://hunyuan.tencentcloudapi.com")
         .key("access_key_id", true, "SecretId, from https://console.cloud.tencent.com/cam/capi")
         .key("access_key_secret", true, "SecretKey that belongs to it")
-        .capabilities(Capabilities::STREAM | Capabilities::TOOLS | Capabilities::VISION | Capabilities::THINKING);
+        .capabilities(
+            Capabilities::STREAM | Capabilities::TOOLS | Capabilities::VISION | Capabilities::THINKING | Capabilities::EMBEDDINGS,
+        );
     Description::new("hunyuan", env!("CARGO_PKG_VERSION"), "Tencent Hunyuan in its native format.")
         .profile(profile)
         .settings_schema(SETTINGS_SCHEMA)

@@ -27,6 +27,9 @@ const VISION: Capabilities = Capabilities::VISION;
 const DOCUMENTS: Capabilities = Capabilities::DOCUMENTS;
 const THINKING: Capabilities = Capabilities::THINKING;
 const LOGPROBS: Capabilities = Capabilities::LOGPROBS;
+const EMBEDDINGS: Capabilities = Capabilities::EMBEDDINGS;
+const RERANK: Capabilities = Capabilities::RERANK;
+const LIST: Capabilities = Capabilities::LIST_MODELS;
 
 const ROWS: [Row; 14] = [
     Row {
@@ -34,7 +37,7 @@ const ROWS: [Row; 14] = [
         aliases: &["chatgpt"],
         endpoint: Some("https://api.openai.com/v1"),
         key: Key::Required("API key, from https://platform.openai.com/api-keys"),
-        can: &[TOOLS, SCHEMA, VISION, DOCUMENTS, LOGPROBS],
+        can: &[TOOLS, SCHEMA, VISION, DOCUMENTS, LOGPROBS, EMBEDDINGS, LIST],
         settings: "{}",
     },
     Row {
@@ -43,7 +46,7 @@ const ROWS: [Row; 14] = [
         endpoint: None,
         key: Key::Optional("API key, if the server wants one"),
         // Most such servers know a schema in response_format; for one that does not, the model's configuration says "json_schema": false.
-        can: &[TOOLS, SCHEMA],
+        can: &[TOOLS, SCHEMA, EMBEDDINGS, LIST],
         settings: r#"{"key_optional":true,"max_tokens_field":"max_tokens"}"#,
     },
     Row {
@@ -51,7 +54,7 @@ const ROWS: [Row; 14] = [
         aliases: &[],
         endpoint: None,
         key: Key::Optional("key of the Azure resource; or the keys client_id and client_secret with the setting oauth2_token_url"),
-        can: &[TOOLS, SCHEMA, VISION, LOGPROBS],
+        can: &[TOOLS, SCHEMA, VISION, LOGPROBS, EMBEDDINGS],
         settings: r#"{"auth_header":"api-key","chat_path":"/openai/deployments/{model}/chat/completions","embeddings_path":"/openai/deployments/{model}/embeddings","responses_path":"/openai/responses","models_path":"/openai/models","api_version":"2024-10-21"}"#,
     },
     Row {
@@ -59,7 +62,7 @@ const ROWS: [Row; 14] = [
         aliases: &[],
         endpoint: Some("https://api.deepseek.com"),
         key: Key::Required("API key, from https://platform.deepseek.com/api_keys"),
-        can: &[TOOLS, THINKING, LOGPROBS],
+        can: &[TOOLS, THINKING, LOGPROBS, LIST],
         settings: r#"{"max_tokens_field":"max_tokens","reasoning_style":"thinking","reasoning_replay":true,"document_style":"none"}"#,
     },
     Row {
@@ -67,7 +70,7 @@ const ROWS: [Row; 14] = [
         aliases: &[],
         endpoint: Some("https://api.mistral.ai/v1"),
         key: Key::Required("API key, from https://console.mistral.ai/api-keys"),
-        can: &[TOOLS, SCHEMA, VISION, DOCUMENTS, THINKING],
+        can: &[TOOLS, SCHEMA, VISION, DOCUMENTS, THINKING, EMBEDDINGS, LIST],
         settings: r#"{"max_tokens_field":"max_tokens","stream_usage":false,"seed_field":"random_seed","document_style":"document_url","tool_result_name":true}"#,
     },
     Row {
@@ -75,7 +78,7 @@ const ROWS: [Row; 14] = [
         aliases: &[],
         endpoint: Some("https://api.groq.com/openai/v1"),
         key: Key::Required("API key, from https://console.groq.com/keys"),
-        can: &[TOOLS, SCHEMA, VISION, THINKING],
+        can: &[TOOLS, SCHEMA, VISION, THINKING, LIST],
         settings: r#"{"document_style":"none"}"#,
     },
     Row {
@@ -83,7 +86,7 @@ const ROWS: [Row; 14] = [
         aliases: &[],
         endpoint: Some("https://api.x.ai/v1"),
         key: Key::Required("API key, from https://console.x.ai"),
-        can: &[TOOLS, SCHEMA, VISION, THINKING, LOGPROBS],
+        can: &[TOOLS, SCHEMA, VISION, THINKING, LOGPROBS, LIST],
         settings: r#"{"document_style":"none"}"#,
     },
     Row {
@@ -91,7 +94,7 @@ const ROWS: [Row; 14] = [
         aliases: &[],
         endpoint: Some("https://openrouter.ai/api/v1"),
         key: Key::Required("API key, from https://openrouter.ai/settings/keys"),
-        can: &[TOOLS, SCHEMA, VISION, DOCUMENTS, THINKING, LOGPROBS],
+        can: &[TOOLS, SCHEMA, VISION, DOCUMENTS, THINKING, LOGPROBS, EMBEDDINGS, RERANK, LIST],
         settings: r#"{"max_tokens_field":"max_tokens","reasoning_style":"openrouter","document_style":"file_url"}"#,
     },
     Row {
@@ -99,7 +102,7 @@ const ROWS: [Row; 14] = [
         aliases: &[],
         endpoint: Some("http://127.0.0.1:8000/v1"),
         key: Key::Optional("what the server was started with as --api-key"),
-        can: &[TOOLS, SCHEMA, VISION, THINKING, LOGPROBS],
+        can: &[TOOLS, SCHEMA, VISION, THINKING, LOGPROBS, EMBEDDINGS, RERANK, LIST],
         settings: r#"{"key_optional":true,"max_tokens_field":"max_tokens","reasoning_style":"chat_template","document_style":"none"}"#,
     },
     Row {
@@ -107,7 +110,7 @@ const ROWS: [Row; 14] = [
         aliases: &[],
         endpoint: Some("http://127.0.0.1:8080/v1"),
         key: Key::Optional("what the server was started with as --api-key"),
-        can: &[TOOLS, SCHEMA, VISION, THINKING, LOGPROBS],
+        can: &[TOOLS, SCHEMA, VISION, THINKING, LOGPROBS, EMBEDDINGS, RERANK, LIST],
         settings: r#"{"key_optional":true,"max_tokens_field":"max_tokens","reasoning_style":"chat_template","document_style":"none"}"#,
     },
     Row {
@@ -115,7 +118,7 @@ const ROWS: [Row; 14] = [
         aliases: &[],
         endpoint: Some("https://dashscope.aliyuncs.com/compatible-mode/v1"),
         key: Key::Required("API key of Model Studio, from https://bailian.console.aliyun.com"),
-        can: &[TOOLS, SCHEMA, VISION, THINKING, LOGPROBS],
+        can: &[TOOLS, SCHEMA, VISION, THINKING, LOGPROBS, EMBEDDINGS],
         settings: r#"{"max_tokens_field":"max_tokens","reasoning_style":"enable_thinking","document_style":"none","embedding_inputs":10,"quota_is_throttle":true}"#,
     },
     Row {
@@ -123,7 +126,7 @@ const ROWS: [Row; 14] = [
         aliases: &[],
         endpoint: Some("https://api.hunyuan.cloud.tencent.com/v1"),
         key: Key::Required("API key, from https://console.cloud.tencent.com/hunyuan"),
-        can: &[TOOLS, VISION, THINKING],
+        can: &[TOOLS, VISION, THINKING, EMBEDDINGS],
         settings: r#"{"max_tokens_field":"max_tokens","reasoning_style":"enable_thinking","document_style":"none"}"#,
     },
     Row {
@@ -131,7 +134,7 @@ const ROWS: [Row; 14] = [
         aliases: &["kimi"],
         endpoint: Some("https://api.moonshot.cn/v1"),
         key: Key::Required("API key, from https://platform.moonshot.cn/console/api-keys"),
-        can: &[TOOLS, SCHEMA, VISION, THINKING],
+        can: &[TOOLS, SCHEMA, VISION, THINKING, LIST],
         settings: r#"{"max_tokens_field":"max_tokens","reasoning_style":"thinking","reasoning_replay":true,"document_style":"none"}"#,
     },
     Row {
@@ -139,7 +142,7 @@ const ROWS: [Row; 14] = [
         aliases: &["zai"],
         endpoint: Some("https://open.bigmodel.cn/api/paas/v4"),
         key: Key::Required("API key, from https://open.bigmodel.cn/usercenter/apikeys"),
-        can: &[TOOLS, VISION, THINKING],
+        can: &[TOOLS, VISION, THINKING, EMBEDDINGS],
         settings: r#"{"max_tokens_field":"max_tokens","reasoning_style":"thinking","reasoning_replay":true,"document_style":"none"}"#,
     },
 ];
