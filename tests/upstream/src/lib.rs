@@ -36,6 +36,7 @@ mod received;
 mod reply;
 mod request;
 mod script;
+pub mod signatures;
 pub mod silence;
 mod upstream;
 mod wire;

@@ -30,6 +30,11 @@ impl Received {
         self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
+    /// The names of all headers, in lower case.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.headers.iter().map(|(name, _)| name.to_lowercase()).collect()
+    }
+
     /// The target without its query.
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
