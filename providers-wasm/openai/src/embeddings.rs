@@ -5,7 +5,7 @@ use pg_llm_guest::json::{set, string};
 use pg_llm_guest::media::from_base64;
 use pg_llm_guest::prelude::*;
 
-use crate::encode::with_extra;
+use crate::encode::post;
 use crate::settings::Wire;
 use crate::usage::input_usage_in;
 use crate::{OpenAi, errors};
@@ -21,18 +21,19 @@ impl Embeddings for OpenAi {
 
     fn encode_embed(request: &EmbedRequest) -> Result<HttpRequest, Failure> {
         let wire = Wire::parse(&request.settings)?;
-        let mut body = Map::new();
-        set(&mut body, "model", string(&request.model));
-        set(&mut body, "input", request.inputs.as_slice().into());
-        match wire.text_or("embedding_encoding", "base64")? {
-            "float" => {}
-            encoding => set(&mut body, "encoding_format", encoding.into()),
-        }
-        if let Some(dimensions) = request.dimensions {
-            set(&mut body, "dimensions", dimensions.into());
-        }
-        let http = wire.request(Method::Post, "embeddings_path", "/embeddings", &request.model)?.header("accept", "application/json");
-        Ok(http.json(&with_extra(body, request.extra_body.as_deref())?))
+        let path = wire.path("embeddings_path", "/embeddings", &request.model)?;
+        post(&wire, path, "application/json", request.extra_body.as_deref(), &mut |body| {
+            set(body, "model", string(&request.model));
+            set(body, "input", request.inputs.as_slice().into());
+            match wire.text_or("embedding_encoding", "base64")? {
+                "float" => {}
+                encoding => set(body, "encoding_format", string(encoding)),
+            }
+            if let Some(dimensions) = request.dimensions {
+                set(body, "dimensions", dimensions.into());
+            }
+            Ok(())
+        })
     }
 
     fn decode_embed(request: &EmbedRequest, response: &HttpResponse) -> Result<EmbedAnswer, Failure> {

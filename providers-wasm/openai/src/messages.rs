@@ -8,11 +8,16 @@ use pg_llm_guest::prelude::*;
 use crate::settings::{DocumentStyle, Wire};
 
 /// The `messages` of the body. A message of tool results becomes one message a result.
-pub(crate) fn encode(messages: &[Message], wire: &Wire) -> Result<Vec<Value>, Failure> {
+pub(crate) fn encode(messages: &[Message], wire: &Wire) -> Result<Value, Failure> {
+    let mut encoded = Vec::with_capacity(messages.len());
+    all(messages, wire, &mut encoded)?;
+    Ok(encoded.into())
+}
+
+fn all(messages: &[Message], wire: &Wire, encoded: &mut Vec<Value>) -> Result<(), Failure> {
     // Within a loop of tool calls: after the last thing that a user said.
     let turn = messages.iter().rposition(|message| message.role == Role::User).map_or(0, |at| at + 1);
     let with_name = wire.is_set("tool_result_name")?;
-    let mut encoded = Vec::with_capacity(messages.len());
     for (at, message) in messages.iter().enumerate() {
         match message.role {
             Role::System => encoded.push(said(wire.system_role()?, message, wire)?),
@@ -26,7 +31,7 @@ pub(crate) fn encode(messages: &[Message], wire: &Wire) -> Result<Vec<Value>, Fa
             }
         }
     }
-    Ok(encoded)
+    Ok(())
 }
 
 fn said(role: &str, message: &Message, wire: &Wire) -> Result<Value, Failure> {

@@ -9,7 +9,7 @@ use crate::{OpenAi, errors};
 impl Models for OpenAi {
     fn encode_list(settings: &str, _cursor: Option<&str>) -> Result<HttpRequest, Failure> {
         let wire = Wire::parse(settings)?;
-        Ok(wire.request(Method::Get, "models_path", "/models", "")?.header("accept", "application/json"))
+        Ok(wire.request(Method::Get, wire.path("models_path", "/models", "")?, "application/json")?)
     }
 
     fn decode_list(_settings: &str, response: &HttpResponse) -> Result<(Vec<ModelInfo>, Option<String>), Failure> {

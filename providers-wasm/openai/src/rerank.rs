@@ -3,7 +3,7 @@
 use pg_llm_guest::json::{set, string};
 use pg_llm_guest::prelude::*;
 
-use crate::encode::with_extra;
+use crate::encode::post;
 use crate::settings::Wire;
 use crate::usage::input_usage_in;
 use crate::{OpenAi, errors};
@@ -11,15 +11,16 @@ use crate::{OpenAi, errors};
 impl Rerank for OpenAi {
     fn encode_rerank(request: &RerankRequest) -> Result<HttpRequest, Failure> {
         let wire = Wire::parse(&request.settings)?;
-        let mut body = Map::new();
-        set(&mut body, "model", string(&request.model));
-        set(&mut body, "query", string(&request.query));
-        set(&mut body, "documents", request.documents.as_slice().into());
-        if let Some(top_n) = request.top_n {
-            set(&mut body, "top_n", top_n.into());
-        }
-        let http = wire.request(Method::Post, "rerank_path", "/rerank", &request.model)?.header("accept", "application/json");
-        Ok(http.json(&with_extra(body, request.extra_body.as_deref())?))
+        let path = wire.path("rerank_path", "/rerank", &request.model)?;
+        post(&wire, path, "application/json", request.extra_body.as_deref(), &mut |body| {
+            set(body, "model", string(&request.model));
+            set(body, "query", string(&request.query));
+            set(body, "documents", request.documents.as_slice().into());
+            if let Some(top_n) = request.top_n {
+                set(body, "top_n", top_n.into());
+            }
+            Ok(())
+        })
     }
 
     fn decode_rerank(_request: &RerankRequest, response: &HttpResponse) -> Result<RerankAnswer, Failure> {

@@ -1,6 +1,6 @@
 //! Where endpoints that speak this wire format differ, as settings.
 
-use pg_llm_guest::http::{Auth, HeaderAuth, Oauth2ClientCredentialsAuth};
+use pg_llm_guest::http::{Auth, Header, HeaderAuth, Oauth2ClientCredentialsAuth, percent_encode};
 use pg_llm_guest::prelude::*;
 use pg_llm_guest::settings::SettingError;
 
@@ -121,23 +121,47 @@ impl Wire {
         one_of(&self.0, "document_style", &DOCUMENT_STYLES)
     }
 
-    /// A request to the path that a setting gives, with key and headers.
-    pub(crate) fn request(&self, method: Method, setting: &str, default: &str, model: &str) -> Result<HttpRequest, SettingError> {
-        let mut http = HttpRequest::new(method, path(self.text_or(setting, default)?, model));
-        if let Some(version) = self.0.text("api_version")? {
-            http = http.query("api-version", version);
+    /// The path that a setting gives, with the model's name in its place.
+    pub(crate) fn path(&self, setting: &str, default: &str, model: &str) -> Result<String, SettingError> {
+        const PLACE: &str = "{model}";
+        let path = self.text_or(setting, default)?;
+        let (before, after) = match find(path, PLACE) {
+            Some(at) => (&path[..at], Some(&path[at + PLACE.len()..])),
+            None => (path, None),
+        };
+        let mut filled = before.to_owned();
+        if let Some(after) = after {
+            percent_encode(model, &mut filled);
+            filled.push_str(after);
         }
-        http = http.auth(auth(&self.0)?);
+        Ok(filled)
+    }
+
+    /// A request with key and headers.
+    pub(crate) fn request(&self, method: Method, path: String, accept: &str) -> Result<HttpRequest, SettingError> {
+        let mut http = HttpRequest::new(method, path);
+        self.dress(accept, &mut http)?;
+        Ok(http)
+    }
+
+    fn dress(&self, accept: &str, http: &mut HttpRequest) -> Result<(), SettingError> {
+        if let Some(version) = self.0.text("api_version")? {
+            http.path_with_query.push_str(if find(&http.path_with_query, "?").is_some() { "&api-version=" } else { "?api-version=" });
+            percent_encode(version, &mut http.path_with_query);
+        }
+        http.auth = Some(auth(&self.0)?);
+        let mut add = |name: &str, value: &str| http.headers.push(Header { name: name.to_owned(), value: value.to_owned() });
+        add("accept", accept);
         for (setting, name) in [("organization", "openai-organization"), ("project", "openai-project")] {
             if let Some(value) = self.0.text(setting)? {
-                http = http.header(name, value);
+                add(name, value);
             }
         }
         for (name, value) in self.0.object("headers")?.into_iter().flatten() {
             let wrong = || SettingError::new("headers", &["must have strings as values, and ", name, " has none"]);
-            http = http.header(name.as_str(), value.as_str().ok_or_else(wrong)?);
+            add(name, value.as_str().ok_or_else(wrong)?);
         }
-        Ok(http)
+        Ok(())
     }
 }
 
@@ -164,16 +188,6 @@ fn one_of<T: Copy>(settings: &Settings, name: &str, values: &[(&str, T)]) -> Res
     known.map(|(_, value)| *value).ok_or_else(|| SettingError::new(name, &["has no value ", word.unwrap_or_default()]))
 }
 
-/// `path` with the model's name in its place.
-fn path(path: &str, model: &str) -> String {
-    const PLACE: &str = "{model}";
-    let Some(at) = find(path, PLACE) else { return path.to_owned() };
-    let mut filled = path[..at].to_owned();
-    pg_llm_guest::http::percent_encode(model, &mut filled);
-    filled.push_str(&path[at + PLACE.len()..]);
-    filled
-}
-
 /// Where `words` begin in `text`. Byte by byte: the standard library's searcher is 4 kB of a guest.
 pub(crate) fn find(text: &str, words: &str) -> Option<usize> {
     text.as_bytes().windows(words.len()).position(|window| window == words.as_bytes())
@@ -191,10 +205,7 @@ fn auth(settings: &Settings) -> Result<Auth, SettingError> {
     }
     let name = settings.text("auth_header")?.unwrap_or("authorization");
     let default_prefix = if name.eq_ignore_ascii_case("authorization") { "Bearer " } else { "" };
-    Ok(Auth::Header(HeaderAuth {
-        key: "default".to_owned(),
-        name: name.to_owned(),
-        prefix: settings.text("auth_prefix")?.unwrap_or(default_prefix).to_owned(),
-        optional: settings.flag("key_optional")?.unwrap_or(false),
-    }))
+    let prefix = settings.text("auth_prefix")?.unwrap_or(default_prefix);
+    let optional = settings.flag("key_optional")?.unwrap_or(false);
+    Ok(Auth::Header(HeaderAuth { key: "default".to_owned(), name: name.to_owned(), prefix: prefix.to_owned(), optional }))
 }

@@ -9,37 +9,32 @@ use crate::encode::{format_of, set_number, tool_choice, tools};
 use crate::settings::Wire;
 
 /// The body, without the caller's own members. A stream tells its usage without being asked.
-pub(crate) fn encode(request: &ChatRequest, mode: Mode, wire: &Wire) -> Result<Map<String, Value>, Failure> {
-    let mut body = Map::new();
-    set(&mut body, "model", string(&request.model));
-    let (instructions, input) = input::encode(&request.messages, wire)?;
-    if let Some(instructions) = instructions {
-        set(&mut body, "instructions", instructions.into());
-    }
-    set(&mut body, "input", input.into());
-    sampling(&request.sampling, &mut body)?;
+pub(crate) fn encode(request: &ChatRequest, mode: Mode, wire: &Wire, body: &mut Map<String, Value>) -> Result<(), Failure> {
+    set(body, "model", string(&request.model));
+    input::encode(&request.messages, wire, body)?;
+    sampling(&request.sampling, body)?;
     if !request.tools.is_empty() {
-        set(&mut body, "tools", tools(&request.tools, None)?);
+        set(body, "tools", tools(&request.tools, None)?);
     }
     if let Some(choice) = &request.tool_choice {
-        set(&mut body, "tool_choice", tool_choice(choice, None));
+        set(body, "tool_choice", tool_choice(choice, None));
     }
     if let Some(format) = &request.response_format {
-        set(&mut body, "text", record([("format", format_of(format, None)?)]));
+        set(body, "text", record([("format", format_of(format, None)?)]));
     }
-    reasoning(request.reasoning.as_ref(), wire, &mut body)?;
-    set(&mut body, "store", wire.is_set("store")?.into());
+    reasoning(request.reasoning.as_ref(), wire, body)?;
+    set(body, "store", wire.is_set("store")?.into());
     let mut include = wire.list("include")?.map_or_else(|| vec![string("reasoning.encrypted_content")], <[Value]>::to_vec);
     if request.sampling.logprobs.is_some() {
         include.push(string("message.output_text.logprobs"));
     }
     if !include.is_empty() {
-        set(&mut body, "include", include.into());
+        set(body, "include", include.into());
     }
     if mode == Mode::Stream {
-        set(&mut body, "stream", true.into());
+        set(body, "stream", true.into());
     }
-    Ok(body)
+    Ok(())
 }
 
 fn sampling(sampling: &Sampling, body: &mut Map<String, Value>) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use crate::messages::{address, misplaced};
 use crate::settings::{DocumentStyle, Wire};
 
 /// `instructions` and `input` of the body: what the operator says first, and an item a message, a call, a result, a thought.
-pub(crate) fn encode(messages: &[Message], wire: &Wire) -> Result<(Option<String>, Vec<Value>), Failure> {
+pub(crate) fn encode(messages: &[Message], wire: &Wire, body: &mut Map<String, Value>) -> Result<(), Failure> {
     let first = messages.iter().position(|message| message.role != Role::System).unwrap_or(messages.len());
     let mut instructions = String::new();
     for message in &messages[..first] {
@@ -19,12 +19,21 @@ pub(crate) fn encode(messages: &[Message], wire: &Wire) -> Result<(Option<String
         }
         instructions.push_str(&message.text());
     }
+    if !instructions.is_empty() {
+        set(body, "instructions", instructions.into());
+    }
     let mut input = Vec::with_capacity(messages.len());
-    for message in &messages[first..] {
+    items(&messages[first..], wire, &mut input)?;
+    set(body, "input", input.into());
+    Ok(())
+}
+
+fn items(messages: &[Message], wire: &Wire, input: &mut Vec<Value>) -> Result<(), Failure> {
+    for message in messages {
         match message.role {
             Role::System => input.push(item(wire.system_role()?, content(message, wire)?)),
             Role::User => input.push(item("user", content(message, wire)?)),
-            Role::Assistant => assistant(message, &mut input)?,
+            Role::Assistant => assistant(message, input)?,
             Role::Tool => {
                 for part in &message.parts {
                     let Part::ToolResult(result) = part else { return Err(misplaced(part, "tool")) };
@@ -37,7 +46,7 @@ pub(crate) fn encode(messages: &[Message], wire: &Wire) -> Result<(Option<String
             }
         }
     }
-    Ok(((!instructions.is_empty()).then_some(instructions), input))
+    Ok(())
 }
 
 fn item(role: &str, content: Value) -> Value {
