@@ -42,7 +42,33 @@ fn schema(value: &Value, name: &str, strict: Option<bool>) -> Result<AnswerForma
             "JSON Schema 2020-12, or as $schema says, from draft 4 on.".to_owned(),
         )
     })?;
-    Ok(AnswerFormat::Schema(Arc::new(SchemaFormat { name: name.to_owned(), strict: strict.unwrap_or(true), schema })))
+    let strict = strict.unwrap_or_else(|| can_be_strict(value));
+    Ok(AnswerFormat::Schema(Arc::new(SchemaFormat { name: name.to_owned(), strict, schema })))
+}
+
+/// Whether the schema is one that providers' strict modes take: every object closed, and every property of it required. Others they refuse, while without
+/// that mode they take them as advice; our own check is the same for both.
+fn can_be_strict(schema: &Value) -> bool {
+    let Value::Object(members) = schema else { return true };
+    if let Some(Value::Object(properties)) = members.get("properties") {
+        let required = members.get("required").and_then(Value::as_array);
+        let is_required = |name: &str| required.is_some_and(|list| list.iter().any(|r| r == name));
+        if !properties.keys().all(|name| is_required(name)) || !properties.values().all(can_be_strict) {
+            return false;
+        }
+    }
+    let is_object = members.contains_key("properties")
+        || members.get("type").is_some_and(|t| t == "object" || t.as_array().is_some_and(|t| t.iter().any(|t| t == "object")));
+    if is_object && members.get("additionalProperties") != Some(&Value::Bool(false)) {
+        return false;
+    }
+    let within = |word: &str| match members.get(word) {
+        Some(Value::Object(map)) if word != "items" => map.values().all(can_be_strict),
+        Some(Value::Array(list)) => list.iter().all(can_be_strict),
+        Some(one) => can_be_strict(one),
+        None => true,
+    };
+    ["items", "anyOf", "$defs", "definitions"].into_iter().all(within)
 }
 
 fn no_format() -> ConfigError {
@@ -59,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_schema_may_stand_alone_or_in_the_forms_of_openai() {
-        let plain = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+        let plain = json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": false});
         for form in [
             plain.clone(),
             json!({"type": "json_schema", "json_schema": {"schema": plain}}),
@@ -76,6 +102,27 @@ mod tests {
             json!({"anyOf": [{"type": "null"}]}),
         ] {
             assert!(matches!(parse(&schema), Ok(AnswerFormat::Schema(_))), "{schema}");
+        }
+    }
+
+    #[test]
+    fn strictness_is_asked_for_where_providers_would_take_it() {
+        let strict = |schema: Value| {
+            let AnswerFormat::Schema(format) = parse(&schema).unwrap() else { panic!("{schema}") };
+            format.strict
+        };
+        let closed = json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": false});
+        assert!(strict(json!({"type": "array", "items": closed})));
+        assert!(strict(json!({"anyOf": [closed, {"type": "null"}]})));
+        for open in [
+            json!({"type": "object"}),
+            json!({"type": "object", "properties": {"a": {}}, "required": ["a"]}),
+            json!({"type": "object", "properties": {"a": {}}, "additionalProperties": false}),
+            json!({"type": "array", "items": {"type": ["object", "null"]}}),
+            json!({"$ref": "#/$defs/a", "$defs": {"a": {"properties": {}}}}),
+        ] {
+            assert!(!strict(open.clone()), "{open}");
+            assert!(strict(json!({"type": "json_schema", "json_schema": {"schema": open, "strict": true}})), "who says so gets it");
         }
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Structured {
     pub(crate) value: Value,
 }
 
+/// Longest answer that is sent back for repair, in bytes: more does not fit most context windows a second time.
+const MOST_REPAIRED: usize = 512 * 1024;
 /// Longest beginning of an answer in a DETAIL, in bytes.
 const QUOTED_ANSWER: usize = 500;
 
@@ -109,12 +111,14 @@ pub(crate) fn settle(
             Verdict::HeldBack => return Err(failure(attempts, &answer, "refused, or its answer was held back (content_filter)", None)),
             Verdict::Wrong(wrong) => wrong,
         };
+        let too_long = text_of(&answer).len() > MOST_REPAIRED;
         let hint = match request {
+            Some(_) if too_long => "It is too long to be sent back for repair.",
             Some(_) if repaired => "It was shown what is wrong and asked once more. A simpler schema, or descriptions in it, may help.",
             Some(_) => "There was no attempt left to have it repaired: raise max_attempts.",
             None => "A streamed answer is not repaired: its pieces are out. pg_llm_chat_json() can have it repaired.",
         };
-        let Some(request) = request.filter(|_| !repaired && attempts.take_one_more()) else {
+        let Some(request) = request.filter(|_| !repaired && !too_long && attempts.take_one_more()) else {
             let what = format!("gave an answer that does not fit the schema: {}", clip(&wrong.join("; "), 600));
             return Err(failure(attempts, &answer, &what, Some(hint)));
         };
@@ -138,6 +142,10 @@ fn judge(format: &SchemaFormat, answer: &Answer, attempts: &mut Attempts, interr
     let mut wrong = Vec::new();
     for found in extract::candidates(&text) {
         match found {
+            // What is checked must be what is stored.
+            Ok(structured) if extract::has_nul(&structured.value) => {
+                wrong.push("the answer has the character U+0000, which the database cannot hold".to_owned());
+            }
             Ok(structured) => match format.schema.violations(&structured.value, &stopped) {
                 Ok(violations) if violations.is_empty() && answer.finish_reason != Some(FinishReason::ContentFilter) => {
                     return Ok(Verdict::Fits(structured));

@@ -47,6 +47,8 @@ fn every_key_of_the_answer_is_there_with_its_type() {
         ("tool_calls", "null"),
         ("thinking", "null"),
         ("parsed", "null"),
+        ("message", "object"),
+        ("logprobs", "null"),
         ("provider_response_id", "string"),
     ] {
         assert_eq!(answer.get(key).map(kind), Some(expected), "{key} of {answer}");

@@ -19,7 +19,7 @@ fn every_option_reaches_the_wire() {
     let mut asked = Asked::echo();
     let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}});
     let tool = json!({"type": "function", "function": {"name": "weather", "description": "looks out", "parameters": parameters}});
-    let schema = json!({"type": "object", "properties": {}});
+    let schema = json!({"type": "object", "properties": {"you_said": {}}, "required": ["you_said"], "additionalProperties": false});
     for (options, place, expected) in [
         (json!({"temperature": 0}), "/temperature", json!(0.0)),
         (json!({"temperature": 0.7}), "/temperature", json!(0.7)),
