@@ -3,7 +3,7 @@
 use pg_llm_tests::postgres::Client;
 use pg_llm_tests::postgres::error::DbError;
 use pg_llm_tests::{Cluster, DEADLINE, Database, Running, Settings, db_error, eventually};
-use pg_llm_upstream::{Reply, Upstream, oauth2, openai};
+use pg_llm_upstream::{Reply, Upstream, oauth2, openai, signatures};
 use serde_json::{Value, json};
 
 use crate::hostile::Victim;
@@ -330,4 +330,87 @@ fn a_guest_has_its_requests_signed_and_learns_no_secret() {
     let said = sent(&mut victim, &json!({"path": "/", "auth": {"scheme": "gcp-jwt", "service_account": "robot", "scopes": []}}));
     assert!(said["kind"] == "refused" && said["error"].as_str().unwrap().contains("may not be fetched"), "{said}");
     assert_eq!(thief.connections_total(), 0);
+}
+
+/// A model of this type at this upstream says `well`.
+#[track_caller]
+fn says_well(client: &mut Client, model_type: &str, upstream: &Upstream, mut config: Value) {
+    config["api_endpoint"] = json!(upstream.url());
+    client.execute("SELECT pg_llm_add_model($1, 'm', NULL, $2)", &[&model_type, &config]).unwrap();
+    assert_eq!(chat(client).unwrap(), "well");
+}
+
+#[test]
+fn bedrock_and_hunyuan_get_signatures_that_they_would_accept() {
+    let database = Cluster::shared().database();
+    let mut client = database.superuser();
+    let bedrock = Upstream::start();
+    bedrock.otherwise(|_| {
+        Reply::json(
+            200,
+            json!({
+                "output": {"message": {"role": "assistant", "content": [{"text": "well"}]}}, "stopReason": "end_turn",
+                "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2},
+            }),
+        )
+    });
+    let keys =
+        json!({"access_key_id": "AKIDEXAMPLE", "access_key_secret": SECRET, "region": "us-east-1", "model_name": "anthropic.a-model-v2:0"});
+    says_well(&mut client, "bedrock", &bedrock, keys.clone());
+    let received = bedrock.last_request().unwrap();
+    assert_eq!(received.target, "/model/anthropic.a-model-v2%3A0/converse");
+    assert_eq!(signatures::check(&received, SECRET), Ok(()));
+    let mut temporary = keys;
+    temporary["keys"] = json!({"session_token": TOKEN});
+    says_well(&mut client, "bedrock", &bedrock, temporary);
+    let received = bedrock.last_request().unwrap();
+    assert_eq!((received.header("x-amz-security-token"), signatures::check(&received, SECRET)), (Some(TOKEN), Ok(())));
+
+    let hunyuan = Upstream::start();
+    hunyuan.otherwise(|_| {
+        Reply::json(
+            200,
+            json!({"Response": {
+                "RequestId": "r", "Id": "1", "Created": 1, "Usage": {"PromptTokens": 1, "CompletionTokens": 1, "TotalTokens": 2},
+                "Choices": [{"FinishReason": "stop", "Message": {"Role": "assistant", "Content": "well"}}],
+            }}),
+        )
+    });
+    says_well(
+        &mut client,
+        "hunyuan-native",
+        &hunyuan,
+        json!({"access_key_id": "AKIDEXAMPLE", "access_key_secret": SECRET, "model_name": "hunyuan-a13b"}),
+    );
+    assert_eq!(signatures::check(&hunyuan.last_request().unwrap(), SECRET), Ok(()));
+}
+
+#[test]
+fn vertex_is_asked_with_a_service_accounts_token() {
+    let cluster = Cluster::start(&Settings::for_models());
+    let database = cluster.database();
+    let mut client = database.superuser();
+    let (vertex, login) = (Upstream::start(), Upstream::start());
+    vertex.otherwise(|_| {
+        Reply::json(
+            200,
+            json!({
+                "candidates": [{"content": {"role": "model", "parts": [{"text": "well"}]}, "finishReason": "STOP", "index": 0}],
+                "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2},
+            }),
+        )
+    });
+    login.on("/token").reply(oauth2::token(TOKEN, 3599));
+    cluster.set(&format!("pg_llm.allowed_hosts = '{} {}'", vertex.url(), login.url()));
+    let account = oauth2::service_account(&format!("{}/token", login.url())).to_string();
+    let config = json!({
+        "api_endpoint": vertex.url(), "model_name": "gemini-3-flash", "auth": "service-account", "project": "p", "location": "l",
+        "keys": {"service_account": account},
+    });
+    assert!(eventually(DEADLINE, || client.execute("SELECT pg_llm_add_model('vertex', 'm', NULL, $1)", &[&config]).is_ok()));
+    for _ in 0..2 {
+        says_well(&mut client, "vertex", &vertex, config.clone());
+        assert_eq!(vertex.last_request().unwrap().header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
+    }
+    assert_eq!(login.requests().len(), 1);
 }
