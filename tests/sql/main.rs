@@ -16,6 +16,7 @@ mod nulls;
 mod objects;
 mod privileges;
 mod providers;
+mod recordings;
 mod recovery;
 mod signing;
 mod streaming;
