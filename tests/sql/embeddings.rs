@@ -239,3 +239,45 @@ fn the_models_of_an_endpoint_are_listed() {
     assert_eq!(names.unwrap(), "llama:8b,tiny");
     assert_eq!(e.upstream.last_request().unwrap().method, "GET");
 }
+
+#[test]
+fn a_full_request_of_long_vectors_fits_the_default_limits() {
+    let upstream = Upstream::start_echo();
+    let database = Cluster::shared().database();
+    let mut client = database.superuser();
+    let config = json!({"api_endpoint": format!("{}/v1", upstream.url()), "embedding_dimensions": 3072});
+    client.execute("SELECT pg_llm_add_model('openai-compatible', 'e', NULL, $1)", &[&config]).unwrap();
+    let sql = "SELECT count(*), min(array_length(embedding, 1)) FROM pg_llm_get_embeddings('e', (SELECT array_agg('text ' || n) FROM generate_series(1, 600) n))";
+    let row = client.query_one(sql, &[]).unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i32>(1)), (600, 3072));
+    let sizes: Vec<usize> = upstream.requests().iter().map(|request| request.json()["input"].as_array().unwrap().len()).collect();
+    assert_eq!(sizes, [512, 88]);
+}
+
+#[test]
+fn documents_are_reranked_and_the_nulls_among_them_keep_their_places() {
+    let upstream = Upstream::start_echo();
+    let database = Cluster::shared().database();
+    let mut client = database.superuser();
+    let config = json!({"api_endpoint": format!("{}/v1", upstream.url())});
+    client.execute("SELECT pg_llm_add_model('openai-compatible', 'r', NULL, $1)", &[&config]).unwrap();
+    let sql = "SELECT ord, document FROM pg_llm_rerank('r', 'a cat', ARRAY['dogs bark', NULL, 'a cat', 'the cat'], '{\"top_n\": 2}')";
+    let rows = client.query(sql, &[]).unwrap();
+    assert_eq!(
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect::<Vec<(i64, String)>>(),
+        [(3, "a cat".to_owned()), (4, "the cat".to_owned())]
+    );
+    assert_eq!(upstream.last_request().unwrap().json()["documents"], json!(["dogs bark", "a cat", "the cat"]));
+    for nothing in ["NULL, '{x}'", "'q', NULL", "'q', '{}'", "'q', ARRAY[NULL]::text[]"] {
+        assert_eq!(client.query(&format!("SELECT * FROM pg_llm_rerank('r', {nothing})"), &[]).unwrap().len(), 0, "{nothing}");
+    }
+    assert_eq!(upstream.requests().len(), 1);
+    let lies = |results: Value| Reply::json(200, json!({"results": results}));
+    for results in
+        [json!([{"index": 7, "relevance_score": 1}]), json!([{"index": 0, "relevance_score": 1}, {"index": 0, "relevance_score": 1}])]
+    {
+        upstream.on("/v1/rerank").reply(lies(results.clone()));
+        let error = db_error(client.query("SELECT * FROM pg_llm_rerank('r', 'q', '{x,y}')", &[]));
+        assert_eq!(error.code().code(), "38000", "{results}: {error:?}");
+    }
+}
