@@ -163,6 +163,19 @@ fn the_mock_answers_with_a_schema_too() {
     assert_eq!(asked.value::<String>(sql, &[&with(&city())]).unwrap(), "5");
 }
 
+#[test]
+fn a_streamed_answer_is_checked_at_its_end() {
+    let mut asked = Asked::at(Upstream::start(), json!({}));
+    let whole = ["{\"city\": ", "\"Köln\", ", "\"people\": 1}"];
+    asked.upstream.on(Asked::PATH).reply(openai::stream(&whole)).reply(openai::stream(&["{\"city\": ", "7}"]));
+    let sql = "SELECT string_agg(chunk, '' ORDER BY seq_no) FROM pg_llm_chat_stream('m', 'x', $1)";
+    assert_eq!(asked.value::<String>(sql, &[&with(&city())]).unwrap(), whole.concat());
+    let error = db_error(asked.value::<String>(sql, &[&with(&city())]));
+    assert!(error.code().code() == "38000" && error.message().contains("/city: must be string"), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("streamed")), "{error:?}");
+    assert_eq!(asked.upstream.requests().len(), 2, "no repair: its pieces are out");
+}
+
 /// An answer of a kind that is no text at all.
 fn replying(reply: Reply) -> Asked {
     let asked = Asked::at(Upstream::start(), json!({}));

@@ -1,6 +1,5 @@
 //! JSON in what a model wrote: alone, in a code fence, or with words before and after it.
 
-use serde::de::Deserialize as _;
 use serde_json::{Number, Value};
 
 use crate::structured::Structured;
@@ -25,7 +24,9 @@ pub(crate) fn candidates(text: &str) -> Vec<Result<Structured, String>> {
     if whole.is_ok() {
         return vec![whole];
     }
-    let mut found: Vec<_> = fenced(text).flat_map(read).map(Ok).collect();
+    // What some servers leave in the text of models that think.
+    let text = text.rsplit_once("</think>").map_or(text, |(_, said)| said);
+    let mut found: Vec<_> = std::iter::once(text).chain(fenced(text)).flat_map(read).map(Ok).collect();
     found.extend(embedded(text));
     if found.is_empty() {
         found.push(whole);
@@ -92,27 +93,37 @@ fn fenced(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Objects and arrays amid words, longest first.
+///
+/// Only whole ones: the inner objects of one that was cut off, or that is not quite JSON, are not what its writer meant.
 fn embedded(text: &str) -> Vec<Result<Structured, String>> {
     let mut found: Vec<Structured> = Vec::new();
     let mut from = 0;
     for _ in 0..MOST_BEGINNINGS {
         let Some(begin) = text[from..].find(['{', '[']).map(|at| from + at) else { break };
-        let mut values = serde_json::Deserializer::from_str(&text[begin..]);
-        match Value::deserialize(&mut values) {
-            Ok(value) => {
-                let mut stream = serde_json::Deserializer::from_str(&text[begin..]).into_iter::<serde::de::IgnoredAny>();
-                let _ = stream.next();
-                let end = begin + stream.byte_offset().max(1);
+        let rest = &text[begin..];
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+        match values.next() {
+            Some(Ok(value)) => {
+                let end = values.byte_offset();
                 if storable(&value).is_ok() {
-                    found.push(Structured { text: text[begin..end].to_owned(), value });
+                    found.push(Structured { text: rest[..end].to_owned(), value });
                 }
-                from = end;
+                from = begin + end.max(1);
             }
-            Err(_) => from = begin + 1,
+            Some(Err(e)) if is_prose(rest, &e) => from = begin + 1,
+            _ => break,
         }
     }
     found.sort_by_key(|s| std::cmp::Reverse(s.text.len()));
     found.into_iter().map(Ok).collect()
+}
+
+/// Whether a bracket was one of ordinary text: the parser fell over the first thing behind it, and nothing of JSON was there yet.
+fn is_prose(rest: &str, error: &serde_json::Error) -> bool {
+    let behind = rest[1..].trim_start();
+    let first_token = rest.len() - behind.len() + behind.find(|c: char| !c.is_alphanumeric()).unwrap_or(behind.len()) + 1;
+    let line: usize = rest.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    !error.is_eof() && line + error.column() <= first_token
 }
 
 #[cfg(test)]
@@ -144,6 +155,21 @@ mod tests {
         for (text, value) in [("7", json!(7)), ("\"x\"", json!("x")), ("null", json!(null)), ("[1, 2] and more", json!([1, 2]))] {
             assert_eq!(first(text).unwrap().1, value, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_inside_of_something_broken_is_not_the_answer() {
+        for text in [
+            "{\"a\": {\"b\": 1}, \"c\": ",
+            "[{\"a\": 1}, {\"a\": 2}, {\"a\": ",
+            "{\"a\": {\"b\": 1},}",
+            "{\"a\": {\"b\": 1}, c: 2}",
+            "{\"a\": [1, 2,], \"b\": {\"c\": 1}}",
+            "```json\n{\"a\": {\"b\": 1},}\n```",
+        ] {
+            assert!(first(text).is_err(), "{text}");
+        }
+        assert_eq!(first("<think>{\"a\": 1}? Or</think> {\"a\": 2}").unwrap().1, json!({"a": 2}));
     }
 
     #[test]

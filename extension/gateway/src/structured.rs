@@ -140,6 +140,7 @@ fn judge(format: &SchemaFormat, answer: &Answer, attempts: &mut Attempts, interr
     let deadline = attempts.deadline();
     let stopped = || interrupt.stopped() || Instant::now() >= deadline;
     let mut wrong = Vec::new();
+    let mut fitting: Option<Structured> = None;
     for found in extract::candidates(&text) {
         match found {
             // What is checked must be what is stored.
@@ -147,9 +148,12 @@ fn judge(format: &SchemaFormat, answer: &Answer, attempts: &mut Attempts, interr
                 wrong.push("the answer has the character U+0000, which the database cannot hold".to_owned());
             }
             Ok(structured) => match format.schema.violations(&structured.value, &stopped) {
-                Ok(violations) if violations.is_empty() && answer.finish_reason != Some(FinishReason::ContentFilter) => {
-                    return Ok(Verdict::Fits(structured));
-                }
+                Ok(violations) if violations.is_empty() => match &fitting {
+                    Some(other) if other.value != structured.value => {
+                        return Ok(Verdict::Wrong(vec!["the answer has several JSON values that fit, and must be one".to_owned()]));
+                    }
+                    _ => fitting = Some(structured),
+                },
                 // The first that is JSON is the one that was meant.
                 Ok(violations) if wrong.is_empty() => wrong = violations.iter().map(ToString::to_string).collect(),
                 Ok(_) => {}
@@ -160,6 +164,9 @@ fn judge(format: &SchemaFormat, answer: &Answer, attempts: &mut Attempts, interr
             Err(why) if wrong.is_empty() => wrong = vec![why],
             Err(_) => {}
         }
+    }
+    if let Some(structured) = fitting.filter(|_| answer.finish_reason != Some(FinishReason::ContentFilter)) {
+        return Ok(Verdict::Fits(structured));
     }
     Ok(match answer.finish_reason {
         Some(FinishReason::Length) => Verdict::CutOff,

@@ -94,7 +94,7 @@ impl Args<'_> {
         };
         serde_json::from_str(&text).map(Some).map_err(|e| {
             SqlError::new(State::InvalidArgument, format!("pg_llm: this JSON cannot be used: {e}"))
-                .hint("Numbers must fit a double, and nesting ends at 127 levels.")
+                .hint("Nesting ends at 127 levels.")
         })
     }
 }

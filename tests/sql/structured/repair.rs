@@ -53,6 +53,14 @@ fn text_that_is_no_json_is_repaired_too() {
     }
 }
 
+/// Which of them was meant is not ours to say.
+#[test]
+fn an_answer_of_several_values_that_fit_is_repaired() {
+    let mut asked = saying(&["An example: {\"city\": \"Bonn\", \"people\": 2}. Mine: {\"city\": \"Köln\", \"people\": 1}", RIGHT]);
+    let answer = asked.chat_json("Which?", &with(&city())).unwrap().unwrap();
+    assert_eq!((&answer["parsed"]["city"], &answer["attempts"]), (&json!("Köln"), &json!(2)));
+}
+
 #[test]
 fn what_still_does_not_fit_is_38000_with_the_reason_and_the_answer() {
     let mut asked = saying(&[WRONG, "{\"city\": 7}"]);
