@@ -83,16 +83,24 @@ impl Recording {
         self.expected["norm"].items_at(name)
     }
 
-    /// The body cut in several ways that mean the same.
+    /// The body written and cut in several ways that mean the same.
     fn ways(&self) -> Vec<(&'static str, Vec<Vec<u8>>)> {
         let mut ways = vec![("whole", vec![self.body.clone()])];
-        if self.stream {
-            ways.push(("byte by byte", in_chunks(&self.body, 1)));
-            ways.push(("in threes", in_chunks(&self.body, 3)));
-            if self.head.media_type() == "text/event-stream" {
-                ways.push(("CRLF, byte by byte", in_chunks(&with_crlf(&self.body), 1)));
-                ways.push(("with comments", in_chunks(&with_comments(&self.body), 7)));
-            }
+        if !self.stream {
+            ways.extend(rewritten_document(&self.body).map(|body| ("written otherwise", vec![body])));
+            return ways;
+        }
+        ways.push(("byte by byte", in_chunks(&self.body, 1)));
+        ways.push(("in threes", in_chunks(&self.body, 3)));
+        if self.head.media_type() == "text/event-stream" {
+            ways.push(("CRLF, byte by byte", in_chunks(&with_crlf(&self.body), 1)));
+            ways.push(("with comments", in_chunks(&with_comments(&self.body), 7)));
+            ways.push(("without blanks after colons", vec![rewritten_fields(&self.body, |data| vec![format!("data:{data}")])]));
+            ways.push(("with ids and unknown fields", vec![rewritten_fields(&self.body, with_other_fields)]));
+            ways.push(("without the last blank line", vec![self.body.trim_ascii_end().to_vec()]));
+        }
+        if let Ok(text) = str::from_utf8(&self.body) {
+            ways.push(("written otherwise", in_chunks(rewritten_lines(text).as_bytes(), 5)));
         }
         ways
     }
@@ -114,6 +122,61 @@ fn with_crlf(body: &[u8]) -> Vec<u8> {
 /// With a comment before every event, as servers send to keep a connection alive.
 fn with_comments(body: &[u8]) -> Vec<u8> {
     String::from_utf8_lossy(body).replace("\n\n", "\n\n: keep-alive\n\n").into_bytes()
+}
+
+/// The `data` fields of server-sent events in other words; a byte order mark stands before them all.
+fn rewritten_fields(body: &[u8], rewrite: impl Fn(&str) -> Vec<String>) -> Vec<u8> {
+    let text = String::from_utf8_lossy(body);
+    let lines = text.lines().flat_map(|line| match line.strip_prefix("data:") {
+        Some(data) => rewrite(data.strip_prefix(' ').unwrap_or(data)),
+        None => vec![line.to_owned()],
+    });
+    let lines: Vec<String> = lines.collect();
+    format!("\u{feff}{}\n\n", lines.join("\n")).into_bytes()
+}
+
+fn with_other_fields(data: &str) -> Vec<String> {
+    vec![
+        "id: 7".to_owned(),
+        "retry: 3000".to_owned(),
+        "novelty: yes".to_owned(),
+        format!("data: {data}"),
+        String::new(),
+        ": ping".to_owned(),
+    ]
+}
+
+/// JSON with its members in another order, an unknown one among them, and no character beyond ASCII. None for what is no object.
+fn rewritten(text: &str) -> Option<String> {
+    let mut value: Value = serde_json::from_str(text).ok()?;
+    value.as_object_mut()?.insert("novelty".to_owned(), json!({"id": "other", "text": ["other"], "choices": null}));
+    let (plain, mut escaped) = (value.to_string(), String::new());
+    for character in plain.chars() {
+        if character.is_ascii() {
+            escaped.push(character);
+        } else {
+            escaped.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    Some(escaped)
+}
+
+/// A document of JSON, with the blank lines before it by which servers keep a connection alive.
+fn rewritten_document(body: &[u8]) -> Option<Vec<u8>> {
+    Some(format!("\n \r\n\t{}\n", rewritten(str::from_utf8(body).ok()?)?).into_bytes())
+}
+
+/// A stream of lines or of server-sent events, with its JSON rewritten.
+fn rewritten_lines(text: &str) -> String {
+    let mut whole = String::new();
+    for line in text.lines() {
+        let data = line.strip_prefix("data:").map_or(("", line), |data| ("data: ", data));
+        whole.push_str(data.0);
+        whole.push_str(&rewritten(data.1).unwrap_or_else(|| data.1.trim_start().to_owned()));
+        whole.push('\n');
+    }
+    whole.push('\n');
+    whole
 }
 
 /// A request of one message, for what does not depend on the request.
