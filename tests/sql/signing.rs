@@ -3,7 +3,7 @@
 use pg_llm_tests::postgres::Client;
 use pg_llm_tests::postgres::error::DbError;
 use pg_llm_tests::{Cluster, DEADLINE, Database, Running, Settings, db_error, eventually};
-use pg_llm_upstream::{Reply, Upstream, oauth2, openai, signatures};
+use pg_llm_upstream::{Certificate, Reply, Upstream, oauth2, openai, signatures};
 use serde_json::{Value, json};
 
 use crate::hostile::Victim;
@@ -21,7 +21,11 @@ struct Tenant {
 
 impl Tenant {
     fn new() -> Self {
-        let tenant = Self { model: Upstream::start(), login: Upstream::start() };
+        Self::with_login(Upstream::start())
+    }
+
+    fn with_login(login: Upstream) -> Self {
+        let tenant = Self { model: Upstream::start(), login };
         tenant.model.otherwise(|_| openai::completion("well"));
         tenant.login.on("/tenant/token").reply(oauth2::token(TOKEN, 3599));
         tenant
@@ -164,6 +168,7 @@ fn wrong_credentials_are_told_in_the_token_endpoints_words() {
         "{words}"
     );
     assert!(error.detail().unwrap().contains("authentication"), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("pg_llm_set_key('m', 'NAME'")), "{error:?}");
     client.batch_execute("SELECT pg_llm_set_key('m', 'client_secret', NULL)").unwrap();
     assert!(failed(chat(&mut client), "38000").message().contains("the model has no key \"client_secret\""));
     // Not there, or not now: an error of the connection, which is tried again.
@@ -172,6 +177,26 @@ fn wrong_credentials_are_told_in_the_token_endpoints_words() {
     let retried = client.query_one("SELECT pg_llm_chat('m', 'Hello', '{\"max_attempts\": 2}')", &[]).unwrap();
     assert_eq!(retried.get::<_, String>(0), "well");
     assert!(tenant.model.requests().len() == 1);
+}
+
+#[test]
+fn a_secret_is_sent_only_where_the_certificate_is_right() {
+    let database = Cluster::shared().database();
+    let mut client = database.superuser();
+    for (certificate, right) in
+        [(Certificate::Trusted, true), (Certificate::Untrusted, false), (Certificate::WrongName, false), (Certificate::Expired, false)]
+    {
+        let tenant = Tenant::with_login(Upstream::start_tls(certificate));
+        tenant.add(&mut client).unwrap();
+        if right {
+            assert_eq!(chat(&mut client).unwrap(), "well");
+            assert_eq!(tenant.bearer(), Some(format!("Bearer {TOKEN}")));
+        } else {
+            let error = failed(chat(&mut client), "08001");
+            assert!(error.message().contains("token endpoint https://"), "{error:?}");
+            assert!(tenant.login.requests().is_empty() && tenant.model.connections_total() == 0);
+        }
+    }
 }
 
 #[test]

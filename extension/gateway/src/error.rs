@@ -161,6 +161,10 @@ fn detail(failure: &Failure) -> String {
 fn hint(instance: &str, failure: &Failure) -> Option<String> {
     use FailureKind as F;
     Some(match failure.kind {
+        // The host's own word, of any of the model's keys.
+        F::Authentication if failure.status.is_none() => {
+            format!("Check the model's keys, whose names pg_llm_models shows: SELECT pg_llm_set_key({}, 'NAME', '...').", quoted(instance))
+        }
         F::Authentication | F::Permission => {
             format!("Check the key and what it may do: SELECT pg_llm_set_key({}, 'default', '...').", quoted(instance))
         }

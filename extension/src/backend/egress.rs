@@ -36,13 +36,11 @@ const TOKEN_HOSTS: &str = "https://login.microsoftonline.com https://login.micro
 pub(crate) fn token_hosts(configured: Vec<TokenUrl>, trusted: bool) -> Result<TokenHosts, SqlError> {
     static KNOWN: OnceLock<AllowList> = OnceLock::new();
     let private_networks = gucs::allow_private_networks();
-    Ok(match allow_list()? {
-        Some(allowed) => TokenHosts { configured, trusted: false, allowed, named_private: true, private_networks },
-        None => {
-            let allowed = KNOWN.get_or_init(|| AllowList::parse(TOKEN_HOSTS).unwrap_or_default()).clone();
-            TokenHosts { configured, trusted, allowed, named_private: false, private_networks }
-        }
-    })
+    if let Some(allowed) = allow_list()? {
+        return Ok(TokenHosts { configured, trusted: false, allowed, named_private: true, private_networks });
+    }
+    let allowed = KNOWN.get_or_init(|| AllowList::parse(TOKEN_HOSTS).unwrap_or_default()).clone();
+    Ok(TokenHosts { configured, trusted, allowed, named_private: false, private_networks })
 }
 
 /// Whether a model may fetch access tokens where its configuration says.

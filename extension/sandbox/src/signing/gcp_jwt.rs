@@ -73,9 +73,9 @@ impl<'a> ServiceAccount<'a> {
             "exp": unix + LIFETIME,
         });
         let input = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
-        let assertion = format!("{input}.{}", base64url(&rs256(&signer.private_key, input.as_bytes())?));
+        let assertion = Zeroizing::new(format!("{input}.{}", base64url(&rs256(&signer.private_key, input.as_bytes())?)));
         let fields = [("grant_type", &b"urn:ietf:params:oauth:grant-type:jwt-bearer"[..]), ("assertion", assertion.as_bytes())];
-        Ok(TokenRequest { assertion: Some(Secret::new(assertion.clone().into_bytes())), ..TokenRequest::new(&fields) })
+        Ok(TokenRequest { assertion: Some(Secret::new(assertion.as_bytes().to_vec())), ..TokenRequest::new(&fields) })
     }
 }
 
