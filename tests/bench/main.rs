@@ -6,6 +6,7 @@
 
 mod figures;
 mod raw;
+mod stream;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ fn main() {
     warm(&mut client, &upstream);
     first(&database);
     memory(&database);
+    stream::first_row(&database);
     cancellation(&database);
     throughput(&database, &upstream);
     cluster.assert_no_crash();
@@ -137,9 +139,13 @@ fn memory(database: &Database<'_>) {
 
 /// From the signal to the end of the statement, and to the closed upstream connection.
 fn cancellation(database: &Database<'_>) {
-    let places: [(&str, Reply); 2] =
-        [("waiting for the first byte", Reply::hang()), ("mid-body", openai::completion("never whole").hang_after(20))];
-    for (place, reply) in places {
+    let whole = "SELECT pg_llm_chat('hanging', 'hi')";
+    let places: [(&str, &str, Reply); 3] = [
+        ("waiting for the first byte", whole, Reply::hang()),
+        ("mid-body", whole, openai::completion("never whole").hang_after(20)),
+        ("mid-stream", "SELECT * FROM pg_llm_chat_stream('hanging', 'hi')", stream::begun()),
+    ];
+    for (place, call, reply) in places {
         for (way, sql) in [("pg_cancel_backend", "pg_cancel_backend"), ("pg_terminate_backend", "pg_terminate_backend")] {
             let (mut ended, mut closed) = (Vec::new(), Vec::new());
             for _ in 0..CANCELS {
@@ -148,7 +154,7 @@ fn cancellation(database: &Database<'_>) {
                 upstream.otherwise(move |_| reply.clone());
                 let mut client = database.superuser();
                 add_model(&mut client, "hanging", &upstream);
-                let call = Running::start(client, "SELECT pg_llm_chat('hanging', 'hi')");
+                let call = Running::start(client, call);
                 assert!(upstream.wait_for_requests(1, DEADLINE), "the call arrives");
                 thread::sleep(Duration::from_millis(5));
                 let mut killer = database.superuser();

@@ -46,3 +46,20 @@ fn complete(seen: &[u8]) -> bool {
         text.lines().find_map(|l| l.strip_prefix("content-length:")).and_then(|v| v.trim().parse::<usize>().ok()).expect("a length");
     seen.len() >= head + 4 + length
 }
+
+/// The time to the first piece of a stream, on a connection of its own.
+pub(crate) fn first_piece(address: SocketAddr) -> Duration {
+    let mut raw = Raw::connect(address);
+    let started = Instant::now();
+    raw.stream.write_all(&raw.request).expect("the upstream reads");
+    let mut seen = Vec::with_capacity(4096);
+    let mut block = [0; 4096];
+    loop {
+        let n = raw.stream.read(&mut block).expect("the upstream answers");
+        assert!(n > 0, "the upstream closed");
+        seen.extend_from_slice(&block[..n]);
+        if String::from_utf8_lossy(&seen).contains("word") {
+            return started.elapsed();
+        }
+    }
+}

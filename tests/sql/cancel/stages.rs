@@ -124,6 +124,18 @@ fn everything_ends_a_call_whose_body_drips() {
 }
 
 #[test]
+fn everything_ends_a_stream_between_two_of_its_pieces() {
+    let (database, _well) = database();
+    let piece = |delta| openai::sse(&openai::chunk(delta, None)).len();
+    let begun = piece(serde_json::json!({"role": "assistant", "content": ""})) + piece(serde_json::json!({"content": "one "}));
+    for function in ["chunk FROM pg_llm_chat_stream('ill', 'Hello')", "pg_llm_chat_stream_json('ill', 'Hello')"] {
+        let mut stage = Stage::answered_by(&database, Upstream::start(), openai::stream(&["one ", "two"]).hang_after(begun));
+        stage.sql = format!("SELECT {function}");
+        ends_in_every_way(&database, &stage);
+    }
+}
+
+#[test]
 fn everything_ends_a_call_that_sleeps_before_it_tries_again() {
     let (database, _well) = database();
     let again = openai::error(429, "rate_limit", "slow_down", "Too fast").header("retry-after", "300");

@@ -34,12 +34,15 @@ fn a_limit_ends_it() {
         "SELECT s.chunk FROM generate_series(1, 3) AS i, pg_llm_chat_stream('m', 'Hello ' || i) AS s LIMIT 2".to_owned(),
         format!("SELECT x.chunk FROM ({SQL} LIMIT 2) AS x, (VALUES (1)) AS y"),
     ] {
-        let mut paced = Paced::new();
-        paced.says(2);
-        assert_eq!(simple(&mut paced.asked.client, &sql), super::PIECES[..2], "{sql}");
-        paced.is_closed();
-        assert_eq!(paced.asked.upstream.requests().len(), 1, "{sql}");
-        paced.works();
+        let extended = |client: &mut Client, sql: &str| texts(&client.query(sql, &[]).unwrap());
+        for protocol in [simple, extended] {
+            let mut paced = Paced::new();
+            paced.says(2);
+            assert_eq!(protocol(&mut paced.asked.client, &sql), super::PIECES[..2], "{sql}");
+            paced.is_closed();
+            assert_eq!(paced.asked.upstream.requests().len(), 1, "{sql}");
+            paced.works();
+        }
     }
 }
 
