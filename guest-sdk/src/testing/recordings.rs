@@ -99,7 +99,7 @@ impl Recording {
             ways.push(("with ids and unknown fields", vec![rewritten_fields(&self.body, with_other_fields)]));
             ways.push(("without the last blank line", vec![self.body.trim_ascii_end().to_vec()]));
         }
-        if let Ok(text) = str::from_utf8(&self.body) {
+        if let Ok(text) = std::str::from_utf8(&self.body) {
             ways.push(("written otherwise", in_chunks(rewritten_lines(text).as_bytes(), 5)));
         }
         ways
@@ -163,7 +163,7 @@ fn rewritten(text: &str) -> Option<String> {
 
 /// A document of JSON, with the blank lines before it by which servers keep a connection alive.
 fn rewritten_document(body: &[u8]) -> Option<Vec<u8>> {
-    Some(format!("\n \r\n\t{}\n", rewritten(str::from_utf8(body).ok()?)?).into_bytes())
+    Some(format!("\n \r\n\t{}\n", rewritten(std::str::from_utf8(body).ok()?)?).into_bytes())
 }
 
 /// A stream of lines or of server-sent events, with its JSON rewritten.
