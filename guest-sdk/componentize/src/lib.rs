@@ -56,6 +56,7 @@ pub fn componentize(module: &[u8]) -> Result<Component, Error> {
         .module(module)
         .and_then(ComponentEncoder::encode)
         .map_err(|error| Error::Encoder(format!("{error:#}")))?;
+    let bytes = without_names(&bytes).map_err(|error| Error::Encoder(error.to_string()))?;
     let (imports, exports) = surface(&bytes).map_err(|error| Error::Encoder(error.to_string()))?;
     Ok(Component { bytes, imports, exports })
 }
@@ -73,6 +74,34 @@ fn check_module(module: &[u8]) -> Result<(), Error> {
         }
     }
     if has_world { Ok(()) } else { Err(Error::NoWorld) }
+}
+
+/// The same component without what it calls its types and instances: two or three kilobytes for debuggers, which nothing else reads.
+fn without_names(component: &[u8]) -> Result<Vec<u8>, wasmparser::BinaryReaderError> {
+    let mut kept = Vec::with_capacity(component.len());
+    let (mut end, mut depth) = (0, 0_u32);
+    for payload in Parser::new(0).parse_all(component) {
+        let payload = payload?;
+        match &payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CustomSection(section) if depth == 0 && section.name() == "component-name" => {
+                // A section begins where the one before it ended.
+                end = section.range().end;
+                continue;
+            }
+            _ => {}
+        }
+        let next = match &payload {
+            Payload::Version { range, .. } => range.end,
+            other => other.as_section().map_or(end, |(_, range)| range.end),
+        };
+        if next > end {
+            kept.extend_from_slice(&component[end..next]);
+            end = next;
+        }
+    }
+    Ok(kept)
 }
 
 /// Names of the outermost component's imports and exports.

@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use pg_llm_componentize::{Error, componentize};
 use wit_bindgen_core::wit_parser::Resolve;
-use wit_component::{StringEncoding, embed_component_metadata};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 /// `(module (func (export "answer") (result i32) i32.const 42))`
 const ANSWER: &[u8] = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x07\x0a\x01\x06answer\0\0\x0a\x06\x01\x04\0\x41\x2a\x0b";
@@ -38,6 +38,17 @@ fn tool(arguments: &[&Path]) -> Output {
 fn a_module_becomes_a_component_that_imports_only_what_it_uses() {
     let component = componentize(&module(FITS)).unwrap();
     assert_eq!((component.imports, component.exports), (vec![], vec!["answer".to_owned()]));
+}
+
+#[test]
+fn a_component_has_no_names_for_debuggers_and_is_valid_without_them() {
+    let module = module(FITS);
+    let named = ComponentEncoder::default().module(&module).unwrap().encode().unwrap();
+    let ours = componentize(&module).unwrap().bytes;
+    let has_names = |component: &[u8]| component.windows(14).any(|window| window == b"component-name");
+    assert!(has_names(&named) && !has_names(&ours));
+    assert!(ours.len() < named.len());
+    wasmparser::validate(&ours).unwrap();
 }
 
 #[test]
