@@ -56,7 +56,7 @@ pub struct ParsedConfig {
 /// `is_local_fallback` is what the older form of `pg_llm_add_model` says; it is kept for the fallback policy to come.
 const OWN: [&str; 6] = ["model_name", "api_endpoint", "limits", "is_local_fallback", "embedding_dimensions", "json_schema"];
 /// Taken out of the configuration and encrypted.
-const SECRET: [&str; 4] = ["api_key", "keys", "access_key_id", "access_key_secret"];
+const SECRET: [&str; 5] = ["api_key", "keys", "access_key_id", "access_key_secret", "session_token"];
 /// How the names of settings end that say where access tokens come from.
 const TOKEN_URL: &str = "token_url";
 /// Keys of the design that no code reads yet.
@@ -182,7 +182,12 @@ fn limits(m: &Members<'_>) -> Result<ModelLimits, ConfigError> {
 
 fn secrets(m: &Members<'_>) -> Result<Vec<(String, Secret)>, ConfigError> {
     let mut keys = Vec::new();
-    for (member, name) in [("api_key", DEFAULT_KEY), ("access_key_id", "access_key_id"), ("access_key_secret", "access_key_secret")] {
+    for (member, name) in [
+        ("api_key", DEFAULT_KEY),
+        ("access_key_id", "access_key_id"),
+        ("access_key_secret", "access_key_secret"),
+        ("session_token", "session_token"),
+    ] {
         if let Some(value) = m.get::<String>(member, "a string")? {
             keys.push((name.to_owned(), Secret::new(value.into_bytes())));
         }
@@ -223,13 +228,13 @@ mod tests {
     fn secrets_never_stand_in_what_is_stored() {
         let parsed = parse(
             "chatgpt",
-            &json!({"api_key": "sk-1", "keys": {"org": "sk-2"}, "access_key_id": "id", "access_key_secret": "sk-3", "temperature": 1}),
+            &json!({"api_key": "sk-1", "keys": {"org": "sk-2"}, "access_key_id": "id", "access_key_secret": "sk-3", "session_token": "sk-4", "temperature": 1}),
         )
         .unwrap();
         assert_eq!(parsed.stored, json!({"temperature": 1}));
         assert_eq!(
             parsed.keys.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(),
-            ["default", "access_key_id", "access_key_secret", "org"]
+            ["default", "access_key_id", "access_key_secret", "session_token", "org"]
         );
     }
 
