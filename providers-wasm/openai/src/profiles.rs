@@ -55,7 +55,7 @@ const ROWS: [Row; 14] = [
         endpoint: None,
         key: Key::Optional("key of the Azure resource; or the keys client_id and client_secret with the setting oauth2_token_url"),
         can: &[TOOLS, SCHEMA, VISION, LOGPROBS, EMBEDDINGS],
-        settings: r#"{"auth_header":"api-key","chat_path":"/openai/deployments/{model}/chat/completions","embeddings_path":"/openai/deployments/{model}/embeddings","responses_path":"/openai/responses","models_path":"/openai/models","api_version":"2024-10-21"}"#,
+        settings: r#"{"auth_header":"api-key","chat_path":"/openai/deployments/{model}/chat/completions","embeddings_path":"/openai/deployments/{model}/embeddings","responses_path":"/openai/v1/responses","models_path":"/openai/models","api_version":"2024-10-21"}"#,
     },
     Row {
         name: "deepseek",

@@ -15,7 +15,7 @@ pub const SETTINGS_SCHEMA: &str = r#"{
     "embeddings_path": {"type": "string", "default": "/embeddings", "description": "Path of embeddings."},
     "rerank_path": {"type": "string", "default": "/rerank", "description": "Path of reranking, where there is one."},
     "models_path": {"type": "string", "default": "/models", "description": "Path of the list of models."},
-    "api_version": {"type": "string", "description": "Sent as the query parameter api-version."},
+    "api_version": {"type": "string", "description": "Sent as the query parameter api-version, but not to Azure's paths of /openai/v1/, which want none."},
     "auth_header": {"type": "string", "default": "authorization", "description": "Header that carries the key."},
     "auth_prefix": {"type": "string", "description": "Before the key in that header. Default: \"Bearer \" in authorization, nothing in any other."},
     "key_optional": {"type": "boolean", "default": false, "description": "Send without a key when the model has none."},
@@ -145,7 +145,7 @@ impl Wire {
     }
 
     fn dress(&self, accept: &str, http: &mut HttpRequest) -> Result<(), SettingError> {
-        if let Some(version) = self.0.text("api_version")? {
+        if let Some(version) = self.0.text("api_version")?.filter(|_| !http.path_with_query.starts_with("/openai/v1/")) {
             http.path_with_query.push_str(if find(&http.path_with_query, "?").is_some() { "&api-version=" } else { "?api-version=" });
             percent_encode(version, &mut http.path_with_query);
         }

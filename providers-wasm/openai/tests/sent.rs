@@ -112,8 +112,18 @@ fn responses_gets_the_same_in_its_own_words() {
     let mut plain = simple("openai", &json!({ "api": "responses", "include": [], "store": true }));
     plain.sampling.seed = None;
     check("responses_stream", &plain, Mode::Stream);
-    plain.settings = self::settings("azure-openai", &json!({ "api": "responses", "api_version": "2025-04-01-preview" }));
-    assert_eq!(encode(&plain, Mode::Whole).unwrap().path_with_query, "/openai/responses?api-version=2025-04-01-preview");
+}
+
+#[test]
+fn azures_responses_are_asked_without_a_version_unless_by_their_older_path() {
+    let path = |overlay: &Value| {
+        let mut request = simple("azure-openai", overlay);
+        request.sampling.seed = None;
+        encode(&request, Mode::Whole).unwrap().path_with_query
+    };
+    assert_eq!(path(&json!({ "api": "responses" })), "/openai/v1/responses");
+    let older = json!({ "api": "responses", "responses_path": "/openai/responses", "api_version": "2025-04-01-preview" });
+    assert_eq!(path(&older), "/openai/responses?api-version=2025-04-01-preview");
 }
 
 #[test]
