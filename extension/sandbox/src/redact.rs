@@ -52,9 +52,7 @@ impl Redactor {
         };
         text = self.replace(text);
         // The longest end of the text that is the beginning of a secret waits for what follows.
-        let longest = self.needles.iter().map(|n| n.len() - 1).max().unwrap_or(0).min(text.len());
-        let keep =
-            (1..=longest).rev().find(|&n| self.needles.iter().any(|needle| n < needle.len() && text.ends_with(&needle[..n]))).unwrap_or(0);
+        let keep = self.needles.iter().map(|needle| begun(&text, needle)).max().unwrap_or(0);
         self.held = text.split_off(text.len() - keep);
         text
     }
@@ -91,6 +89,14 @@ impl Redactor {
         }
         text
     }
+}
+
+/// How many bytes at the end of the text are the beginning of the needle. A needle may be a service account's key of some thousand bytes: its first byte is
+/// looked for, not each of its beginnings.
+fn begun(text: &[u8], needle: &[u8]) -> usize {
+    let from = text.len().saturating_sub(needle.len() - 1);
+    let at = memchr::memchr_iter(needle[0], &text[from..]).find(|at| needle.starts_with(&text[from + at..]));
+    at.map_or(0, |at| text.len() - from - at)
 }
 
 /// As it stands in a URL (RFC 3986); none where that is the same.

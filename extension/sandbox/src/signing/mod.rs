@@ -36,6 +36,9 @@ pub(crate) enum SigningError {
 /// Longest name of a region or a service, in bytes.
 const SCOPE_BYTES: usize = 64;
 
+/// Longest key that stands in a header, in bytes: a line must fit the transport's buffer.
+const HEADER_BYTES: usize = 16 << 10;
+
 /// A region or a service: it becomes a part of what is signed, between slashes.
 fn check_scope(what: &str, word: &str) -> Result<(), SigningError> {
     let fits = (1..=SCOPE_BYTES).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
@@ -63,6 +66,9 @@ fn set_host(head: &mut Parts) -> Result<(), SigningError> {
 fn set(headers: &mut HeaderMap, name: &'static str, value: &[u8]) -> Result<(), SigningError> {
     if headers.contains_key(name) {
         return Err(SigningError::Request(format!("header \"{name}\" is set by the host alone")));
+    }
+    if value.len() > HEADER_BYTES {
+        return Err(SigningError::Credentials(format!("a key is longer than {HEADER_BYTES} bytes")));
     }
     let mut value = HeaderValue::from_bytes(value)
         .map_err(|_| SigningError::Credentials("a key has bytes that no HTTP header can carry, such as a line break".to_owned()))?;

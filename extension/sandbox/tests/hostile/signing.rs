@@ -105,7 +105,8 @@ fn a_request_signed_for_tencent_arrives_as_it_was_signed() {
 #[test]
 fn what_may_not_be_signed_is_not_sent() {
     let upstream = Upstream::start();
-    let keys = [("id", ID), ("secret", SECRET), ("broken", "a\r\nb: c")];
+    let long = "x".repeat(100_000);
+    let keys = [("id", ID), ("secret", SECRET), ("broken", "a\r\nb: c"), ("long", &long)];
     let aws = |change: Value| {
         let mut auth = json!({"scheme": "aws-sigv4", "access_key_id": "id", "secret_access_key": "secret", "region": "r", "service": "s"});
         auth.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
@@ -120,6 +121,8 @@ fn what_may_not_be_signed_is_not_sent() {
         (aws(json!({"secret_access_key": "none"})), "key"),
         (aws(json!({"access_key_id": "broken"})), "key"),
         (aws(json!({"session_token": "broken"})), "key"),
+        (aws(json!({"session_token": "long"})), "key"),
+        (aws(json!({"access_key_id": "long"})), "key"),
         (dated, "refused"),
         (json!({"path": "/", "auth": {"scheme": "tencent-tc3", "secret_id": "id", "secret_key": "secret", "service": "s"}}), "refused"),
         (json!({"path": "/", "auth": {"scheme": "gcp-jwt", "service_account": "secret"}}), "key"),
