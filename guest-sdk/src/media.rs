@@ -11,6 +11,20 @@ pub fn data_url(media_type: &str, bytes: &[u8]) -> String {
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+/// What is no sign of the alphabet.
+const NONE: u8 = 0xFF;
+
+/// The value of each byte as a sign of the alphabet.
+const VALUES: [u8; 256] = {
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < 64 {
+        values[ALPHABET[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
 /// Bytes as base64, with padding.
 pub fn base64(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -35,14 +49,10 @@ pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     for group in signs.chunks(4) {
         let mut bits = 0_u32;
         for sign in group {
-            let sextet = match sign {
-                b'A'..=b'Z' => sign - b'A',
-                b'a'..=b'z' => sign - b'a' + 26,
-                b'0'..=b'9' => sign - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
+            let sextet = VALUES[usize::from(*sign)];
+            if sextet == NONE {
+                return None;
+            }
             bits = bits << 6 | u32::from(sextet);
         }
         // The bits of an incomplete group stand at its end.
