@@ -25,10 +25,10 @@ pub fn describe() -> Description {
             false,
             "JSON of a service account that may use Vertex AI, from https://console.cloud.google.com/iam-admin/serviceaccounts",
         )
-        .key("default", false, "with the setting auth: an API key (api-key) or an OAuth 2.0 access token (bearer)")
+        .key("default", false, "instead: an OAuth 2.0 access token, or without a project an API key (setting auth)")
         // The Gemini API documents log probabilities too, and most of its models refuse them.
         .capabilities(can | Capabilities::LOGPROBS);
-    r#"{"platform":"vertex","auth":"service-account"}"#.clone_into(&mut vertex.settings);
+    r#"{"platform":"vertex"}"#.clone_into(&mut vertex.settings);
     Description::new("gemini", env!("CARGO_PKG_VERSION"), "Google's Gemini API, also on Vertex AI.")
         .settings_schema(SETTINGS_SCHEMA)
         .profile(gemini)

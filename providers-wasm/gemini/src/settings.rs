@@ -2,6 +2,7 @@
 
 use pg_llm_guest::http::{Auth, GcpJwtAuth, HeaderAuth, percent_encode};
 use pg_llm_guest::json;
+use pg_llm_guest::keys;
 use pg_llm_guest::prelude::*;
 use pg_llm_guest::settings::SettingError;
 
@@ -13,7 +14,7 @@ pub const SETTINGS_SCHEMA: &str = r#"{
     "platform": {"enum": ["gemini", "vertex"], "default": "gemini", "description": "Whose paths to use: the Gemini API's, or Vertex AI's."},
     "project": {"type": "string", "description": "Vertex AI: id of the Google Cloud project. Without it the paths are those of express mode, which takes an API key."},
     "location": {"type": "string", "description": "Vertex AI: region of the models, such as europe-west4 or global. It has to be the endpoint's."},
-    "auth": {"enum": ["api-key", "bearer", "service-account", "none"], "default": "api-key", "description": "What is sent: the key as x-goog-api-key; the key as an OAuth 2.0 access token; a token got with the key service_account; nothing, for a proxy that adds it."},
+    "auth": {"enum": ["api-key", "bearer", "service-account", "none"], "description": "What is sent: the key as x-goog-api-key; the key as an OAuth 2.0 access token; a token got with the key service_account; nothing, for a proxy that adds it. Default: api-key; on Vertex AI service-account, or for a model that has a main key only, bearer with a project and api-key without."},
     "api_version": {"type": "string", "description": "First segment of the path. Default: v1beta, and v1 on Vertex AI."},
     "safety_settings": {"type": "array", "items": {"type": "object"}, "description": "Sent as safetySettings: a list of {category, threshold}."},
     "include_thoughts": {"type": "boolean", "description": "Ask for summaries of the model's thinking. Default: when a call says how much to think."},
@@ -64,7 +65,7 @@ impl Wire {
     fn read(settings: &Settings) -> Result<Self, SettingError> {
         let platform = one_of(settings, "platform", &[("gemini", Platform::Gemini), ("vertex", Platform::Vertex)])?;
         let vertex = platform == Some(Platform::Vertex);
-        let auth = auth(settings)?;
+        let auth = auth(settings, vertex, &key_names())?;
         let mut version = String::from("/");
         percent_encode(settings.text("api_version")?.unwrap_or(if vertex { "v1" } else { "v1beta" }), &mut version);
         version.push('/');
@@ -146,11 +147,23 @@ fn one_of<T: Copy>(settings: &Settings, name: &str, values: &[(&str, T)]) -> Res
     known.map(|(_, value)| Some(*value)).ok_or_else(|| SettingError::new(name, &["has no value ", word]))
 }
 
-fn auth(settings: &Settings) -> Result<Option<Auth>, SettingError> {
+/// Names of the keys that the model has. Natively there is no host to ask.
+fn key_names() -> Vec<String> {
+    if cfg!(target_arch = "wasm32") { keys::available() } else { Vec::new() }
+}
+
+/// How requests prove who asks, for a model that has keys of these names.
+fn auth(settings: &Settings, vertex: bool, keys: &[String]) -> Result<Option<Auth>, SettingError> {
+    let has = |name: &str| keys.iter().any(|key| key == name);
+    let default = match (vertex, has("default") && !has("service_account")) {
+        (true, false) => "service-account",
+        (true, true) if settings.text("project")?.is_some() => "bearer",
+        _ => "api-key",
+    };
     let header = |name: &str, prefix: &str| {
         Auth::Header(HeaderAuth { key: "default".to_owned(), name: name.to_owned(), prefix: prefix.to_owned(), optional: false })
     };
-    Ok(match settings.text("auth")?.unwrap_or("api-key") {
+    Ok(match settings.text("auth")?.unwrap_or(default) {
         "api-key" => Some(header("x-goog-api-key", "")),
         "bearer" => Some(header("authorization", "Bearer ")),
         "service-account" => Some(Auth::GcpJwt(GcpJwtAuth {
@@ -175,4 +188,29 @@ fn vertex_parent(settings: &Settings, auth: Option<&Auth>, path: &mut String) ->
     percent_encode(location, path);
     path.push('/');
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_follows_from_the_keys_where_no_setting_says_it() {
+        let sent = |settings: &str, vertex, keys: &[&str]| {
+            let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+            match auth(&Settings::parse(settings).ok()?, vertex, &keys).ok()?? {
+                Auth::Header(header) => Some(header.name),
+                other => Some(if matches!(other, Auth::GcpJwt(_)) { "token".to_owned() } else { format!("{other:?}") }),
+            }
+        };
+        let project = r#"{"project":"p","location":"l"}"#;
+        assert_eq!(sent("{}", false, &["default"]).as_deref(), Some("x-goog-api-key"));
+        assert_eq!(sent(project, true, &["service_account"]).as_deref(), Some("token"));
+        assert_eq!(sent(project, true, &["default", "service_account"]).as_deref(), Some("token"));
+        assert_eq!(sent(project, true, &[]).as_deref(), Some("token"));
+        assert_eq!(sent(project, true, &["default"]).as_deref(), Some("authorization"));
+        assert_eq!(sent("{}", true, &["default"]).as_deref(), Some("x-goog-api-key"));
+        assert_eq!(sent(r#"{"auth":"bearer"}"#, false, &["default"]).as_deref(), Some("authorization"));
+        assert_eq!(sent(r#"{"auth":"none"}"#, true, &["default"]), None);
+    }
 }
