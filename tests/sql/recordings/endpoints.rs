@@ -26,8 +26,8 @@ const AS_RESPONSES: &str = r#"{"api": "responses"}"#;
 const ROWS: &[Row] = &[
     ("anthropic",      &["messages"],               "anthropic",         Some("/v1/messages"),      "{}"),
     ("azure",          CHAT,                        "azure-openai",      None,                      "{}"),
-    ("azure",          RESPONSES,                   "azure-openai",      Some("/responses"),        r#"{"api": "responses", "responses_path": "/responses"}"#),
-    ("azure",          EMBEDDINGS,                  "azure-openai",      Some("/embeddings"),       r#"{"embeddings_path": "/embeddings"}"#),
+    ("azure",          RESPONSES,                   "azure-openai",      Some("/openai/v1/responses"),  AS_RESPONSES),
+    ("azure",          EMBEDDINGS,                  "azure-openai",      Some("/openai/v1/embeddings"), r#"{"embeddings_path": "/openai/v1/embeddings"}"#),
     ("bedrock",        &["converse"],               "bedrock",           None,                      r#"{"region": "us-east-1"}"#),
     ("bedrock-mantle", CHAT,                        "openai-compatible", Some("/chat/completions"), "{}"),
     ("bedrock-mantle", RESPONSES,                   "openai-compatible", Some("/responses"),        AS_RESPONSES),
@@ -47,7 +47,7 @@ const ROWS: &[Row] = &[
     // What is asked by /api/chat alone is read in the older form too.
     ("ollama",         &["api_generate"],           "ollama",            Some("/api/chat"),         "{}"),
     ("ollama",         &["api_embed"],              "ollama",            Some("/api/embed"),        "{}"),
-    ("vertex",         &["generateContent", "streamGenerateContent", "predict", "embeddings"], "vertex", None, r#"{"auth": "bearer"}"#),
+    ("vertex",         &["generateContent", "streamGenerateContent", "predict", "embeddings"], "vertex", None, "{}"),
     // Everybody else speaks OpenAI's format.
     ("*",              CHAT,                        "*",                 Some("/chat/completions"), "{}"),
     ("*",              RESPONSES,                   "*",                 Some("/responses"),        AS_RESPONSES),
