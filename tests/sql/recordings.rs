@@ -4,6 +4,7 @@
 //! request went, in whatever pieces the bytes come; and what an answer becomes that breaks off.
 #![allow(clippy::print_stderr, reason = "what was tried, and that it was skipped")]
 
+mod conversations;
 mod corpus;
 mod early_ends;
 mod endpoints;

@@ -126,3 +126,33 @@ fn their_own_server_may_fail_twice_before_it_answers() {
     }
     replay.found.assert_none();
 }
+
+#[test]
+fn their_own_server_breaks_off_after_what_came() {
+    let Some(program) = TheirServer::program() else { return };
+    let (server, mut replay) = (TheirServer::start(&program), Replay::new());
+    let mut kinds = std::collections::BTreeSet::new();
+    for recording in recordings(|recording| is_answer(recording) && recording.stream && !recording.must_fail()) {
+        let half = recording.body.len() / 2;
+        if !kinds.insert((recording.provider.clone(), recording.kind.clone())) || !replay.add(&recording) {
+            continue;
+        }
+        let mut texts = Vec::new();
+        for options in [format!("~end={half}"), format!("~cut={half}"), format!("~cut={half}~chunk=3~first=20")] {
+            replay.add_at(&recording, &server.endpoint(&recording, &options));
+            let streamed = replay.streamed();
+            let mut wrong = streamed.form_complaints();
+            match &streamed.error {
+                Some(error) if ["08006", "38000"].contains(&error.code().code()) => {}
+                other => wrong.push(format!("{other:?}")),
+            }
+            replay.found.wrong(&recording, &options, wrong);
+            texts.push(streamed.text());
+        }
+        // It waits a moment before it resets a connection: what came before has been read.
+        if !recording.text().starts_with(&texts[0]) || texts.iter().any(|text| *text != texts[0]) {
+            replay.found.wrong(&recording, "half of it", vec![format!("{texts:?}")]);
+        }
+    }
+    replay.found.assert_none();
+}
