@@ -35,7 +35,7 @@ impl Assembly {
                 _ => self.think(text, None, false),
             },
             Event::ThinkingSignature(signature) => match self.parts.last_mut() {
-                Some(Part::Thinking(t)) if !t.redacted => t.signature.get_or_insert_default().push_str(signature),
+                Some(Part::Thinking(t)) if !t.redacted && t.signature.is_none() => t.signature = Some(signature.clone()),
                 _ => self.think("", Some(signature), false),
             },
             Event::RedactedThinking(content) => self.think("", Some(content), true),
@@ -165,6 +165,23 @@ mod tests {
             })
             .collect();
         assert_eq!(shown, ["<hm Some(\"s\") false>", "ab", "< Some(\"x\") true>"]);
+    }
+
+    #[test]
+    fn two_signatures_are_of_two_blocks_and_never_one() {
+        let answer = assembled(&[
+            Event::ThinkingSignature("one".into()),
+            Event::ThinkingSignature("two".into()),
+            Event::Thinking("seen".into()),
+            Event::ThinkingSignature("three".into()),
+            Event::Finish(FinishReason::Stop),
+        ]);
+        let blocks: Vec<(&str, Option<&str>)> = answer
+            .parts
+            .iter()
+            .filter_map(|p| if let Part::Thinking(t) = p { Some((t.text.as_str(), t.signature.as_deref())) } else { None })
+            .collect();
+        assert_eq!(blocks, [("", Some("one")), ("", Some("two")), ("seen", Some("three"))]);
     }
 
     #[test]

@@ -580,7 +580,7 @@ pub mod pg_llm {
                 Text(_rt::String),
                 /// A piece of the model's thinking.
                 Thinking(_rt::String),
-                /// Signature of the thinking that came before.
+                /// Signature of the thinking that came before, whole; it ends that thinking. Without any before it, a signature of thinking that is not shown.
                 ThinkingSignature(_rt::String),
                 /// Thinking that the provider only shows encrypted.
                 RedactedThinking(_rt::String),

@@ -173,7 +173,9 @@ pub fn assemble(events: &[Event]) -> Answer {
                 _ => answer.parts.push(Part::Thinking(Thinking { text: text.clone(), signature: None, redacted: false })),
             },
             Event::ThinkingSignature(signature) => match answer.parts.last_mut() {
-                Some(Part::Thinking(thinking)) if !thinking.redacted => thinking.signature.get_or_insert_default().push_str(signature),
+                Some(Part::Thinking(thinking)) if !thinking.redacted && thinking.signature.is_none() => {
+                    thinking.signature = Some(signature.clone());
+                }
                 _ => {
                     answer.parts.push(Part::Thinking(Thinking {
                         text: String::new(),

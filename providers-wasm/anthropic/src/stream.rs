@@ -36,6 +36,8 @@ pub struct MessageStream {
     /// How many of the calls are the caller's.
     numbered: u32,
     usage: Map<String, Value>,
+    /// Of the block of thinking that is being told: it may come in pieces, and is told whole.
+    signature: String,
 }
 
 /// A block that is a call of a tool.
@@ -111,7 +113,7 @@ impl MessageStream {
         match event.word_at("type").unwrap_or(&frame.event) {
             "message_start" => self.message_start(event.get("message").unwrap_or(&Value::Null), events),
             "content_block_start" => self.block_start(&event, events),
-            "content_block_delta" => self.block_delta(&event, events),
+            "content_block_delta" => self.block_delta(&event, events)?,
             "content_block_stop" => self.block_stop(&event, events),
             "message_delta" => self.message_delta(&event, events),
             "message_stop" => {
@@ -159,19 +161,27 @@ impl MessageStream {
     }
 
     fn end(&mut self, word: &str, events: &mut Vec<Event>) {
+        self.end_thinking(events);
         if !std::mem::replace(&mut self.finished, true) {
             events.push(Event::Finish(finish_reason(word, self.schema_tool.is_some() && self.numbered == 0)));
         }
     }
 
+    fn end_thinking(&mut self, events: &mut Vec<Event>) {
+        if !self.signature.is_empty() {
+            events.push(Event::ThinkingSignature(std::mem::take(&mut self.signature)));
+        }
+    }
+
     /// A block begins: its words come with the deltas, but some servers send them here.
     fn block_start(&mut self, event: &Value, events: &mut Vec<Event>) {
+        self.end_thinking(events);
         let Some(block) = event.get("content_block") else { return };
         match block.text_at("type").unwrap_or_default() {
             "text" => events.extend(block.word_at("text").map(|text| Event::Text(text.to_owned()))),
             "thinking" => {
                 events.extend(block.word_at("thinking").map(|text| Event::Thinking(text.to_owned())));
-                events.extend(block.word_at("signature").map(|text| Event::ThinkingSignature(text.to_owned())));
+                block.text_at("signature").unwrap_or_default().clone_into(&mut self.signature);
             }
             "redacted_thinking" => events.push(Event::RedactedThinking(block.text_at("data").unwrap_or_default().to_owned())),
             "tool_use" if self.calls.len() < MAX_CALLS => self.tool_use(event.u64_at("index").unwrap_or(0), block, events),
@@ -199,12 +209,18 @@ impl MessageStream {
         self.calls.push(Call { wire_index, number, spoken: complete, complete });
     }
 
-    fn block_delta(&mut self, event: &Value, events: &mut Vec<Event>) {
-        let Some(delta) = event.get("delta") else { return };
+    fn block_delta(&mut self, event: &Value, events: &mut Vec<Event>) -> Result<(), Failure> {
+        let Some(delta) = event.get("delta") else { return Ok(()) };
         match delta.text_at("type").unwrap_or_default() {
             "text_delta" => events.extend(delta.word_at("text").map(|text| Event::Text(text.to_owned()))),
             "thinking_delta" => events.extend(delta.word_at("thinking").map(|text| Event::Thinking(text.to_owned()))),
-            "signature_delta" => events.extend(delta.word_at("signature").map(|text| Event::ThinkingSignature(text.to_owned()))),
+            "signature_delta" => {
+                let piece = delta.text_at("signature").unwrap_or_default();
+                if self.signature.len() + piece.len() > MAX_FRAME {
+                    return Err(Failure::protocol("the signature of a block of thinking does not end", &[]));
+                }
+                self.signature.push_str(piece);
+            }
             "input_json_delta" => {
                 let piece = delta.text_at("partial_json").unwrap_or_default();
                 // Blocks of tools that run at the provider have input as well, and are no calls.
@@ -216,9 +232,11 @@ impl MessageStream {
             // Citations, and what the provider adds in time.
             _ => {}
         }
+        Ok(())
     }
 
     fn block_stop(&mut self, event: &Value, events: &mut Vec<Event>) {
+        self.end_thinking(events);
         if let Some(call) = self.call(event).filter(|call| !call.spoken) {
             // A call without arguments is an empty object, which the wire leaves unsaid.
             call.spoken = true;

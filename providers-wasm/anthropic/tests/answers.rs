@@ -170,6 +170,15 @@ fn thinking_comes_in_the_order_of_the_wire_and_its_signatures_survive_the_round_
 }
 
 #[test]
+fn signatures_of_thinking_that_is_not_shown_stay_apart_and_come_whole_however_they_are_cut() {
+    let empty = json!({ "type": "thinking", "thinking": "", "signature": "" });
+    let piece = |text: &str| json!({ "type": "signature_delta", "signature": text });
+    let blocks = [block(0, &empty, &[piece("on"), piece("e")]), block(1, &empty, &[piece("two")]), text_block(2, &["So"])];
+    let answer = streamed(&stream(&blocks, "end_turn")).answer();
+    assert_eq!(answer.parts, [thinking("", Some("one"), false), thinking("", Some("two"), false), text("So")]);
+}
+
+#[test]
 fn calls_in_parallel_are_told_apart_and_no_arguments_are_an_empty_object() {
     let content = json!([{ "type": "tool_use", "id": "a", "name": "f", "input": {} }, { "type": "tool_use", "id": "b", "name": "f", "input": { "x": null } }]);
     let wanted = [call("a", "f", "{}"), call("b", "f", r#"{"x":null}"#)];

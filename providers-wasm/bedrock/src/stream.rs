@@ -39,6 +39,8 @@ pub struct ConverseStream {
     answered: bool,
     /// The tool calls that have begun and not ended, by the wire's index.
     calls: Vec<(u64, Call)>,
+    /// Of the block of thinking that is being told: it may come in pieces, and is told whole.
+    signature: String,
 }
 
 /// What becomes of the pieces of a tool call.
@@ -119,9 +121,10 @@ impl ConverseStream {
         match name {
             "messageStart" => events.extend(self.started.take().map(Event::Started)),
             "contentBlockStart" => self.block_start(&payload, events),
-            "contentBlockDelta" => self.block_delta(&payload, events),
+            "contentBlockDelta" => self.block_delta(&payload, events)?,
             "contentBlockStop" => self.block_stop(&payload, events),
             "messageStop" => {
+                self.end_thinking(events);
                 if !std::mem::replace(&mut self.finished, true) {
                     events.push(Event::Finish(finish_reason(payload.text_at("stopReason").unwrap_or_default(), self.answered)));
                 }
@@ -135,8 +138,15 @@ impl ConverseStream {
         Ok(Progress::More)
     }
 
+    fn end_thinking(&mut self, events: &mut Vec<Event>) {
+        if !self.signature.is_empty() {
+            events.push(Event::ThinkingSignature(std::mem::take(&mut self.signature)));
+        }
+    }
+
     /// Only tool calls have a word at their beginning.
     fn block_start(&mut self, payload: &Value, events: &mut Vec<Event>) {
+        self.end_thinking(events);
         let Some(tool_use) = payload.at("start").and_then(|start| start.at("toolUse")) else { return };
         let index = index(payload);
         if self.calls.len() == MAX_BLOCKS || self.calls.iter().any(|(known, _)| *known == index) {
@@ -161,17 +171,19 @@ impl ConverseStream {
         self.calls.push((index, call));
     }
 
-    fn block_delta(&mut self, payload: &Value, events: &mut Vec<Event>) {
-        let Some(delta) = payload.at("delta") else { return };
+    fn block_delta(&mut self, payload: &Value, events: &mut Vec<Event>) -> Result<(), Failure> {
+        let Some(delta) = payload.at("delta") else { return Ok(()) };
         if let Some(text) = delta.text_at("text") {
             events.push(Event::Text(text.to_owned()));
         } else if let Some(reasoning) = delta.at("reasoningContent") {
             if let Some(text) = reasoning.word_at("text") {
                 events.push(Event::Thinking(text.to_owned()));
             }
-            if let Some(signature) = reasoning.word_at("signature") {
-                events.push(Event::ThinkingSignature(signature.to_owned()));
+            let piece = reasoning.text_at("signature").unwrap_or_default();
+            if self.signature.len() + piece.len() > MAX_MESSAGE {
+                return Err(Failure::protocol("the signature of a block of thinking does not end", &[]));
             }
+            self.signature.push_str(piece);
             if let Some(encrypted) = reasoning.word_at("redactedContent") {
                 events.push(Event::RedactedThinking(encrypted.to_owned()));
             }
@@ -186,9 +198,11 @@ impl ConverseStream {
                 Some((_, Call::Skipped)) | None => {}
             }
         }
+        Ok(())
     }
 
     fn block_stop(&mut self, payload: &Value, events: &mut Vec<Event>) {
+        self.end_thinking(events);
         let index = index(payload);
         let Some(at) = self.calls.iter().position(|(known, _)| *known == index) else { return };
         if self.calls.swap_remove(at).1 == (Call::Told { fed: false }) {
