@@ -188,7 +188,7 @@ fn form(row: Vec<Returned>, shape: Shape) -> Result<Option<Datum>, SqlError> {
     }
     // SAFETY: as many values as columns, of the types that SQL declares.
     unsafe {
-        let tuple = pg_sys::heap_form_tuple(description, values.as_ptr(), nulls.as_ptr());
+        let tuple = pg_sys::heap_form_tuple(description, values.as_mut_ptr(), nulls.as_mut_ptr());
         Ok(Some(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)))
     }
 }
