@@ -6,6 +6,7 @@
 
 mod conversations;
 mod corpus;
+mod damage;
 mod early_ends;
 mod endpoints;
 mod lists;
