@@ -50,6 +50,17 @@ impl Recording {
         if !finishes.is_empty() && !finishes.contains(&answer["finish_reason"]) {
             wrong.push(format!("finish: {} is none of {finishes:?}", answer["finish_reason"]));
         }
+        const PARTS: [(&str, &[&str]); 3] = [
+            ("cached_tokens", &["cached_tokens", "cached_content_token_count", "cache_read_input_tokens", "prompt_cache_hit_tokens"]),
+            ("cache_write_tokens", &["cache_write_tokens", "cache_creation_input_tokens"]),
+            ("reasoning_tokens", &["reasoning_tokens", "thoughts_token_count", "thinking_tokens"]),
+        ];
+        for (name, theirs) in PARTS {
+            let wanted = theirs.iter().find_map(|name| count(&self.expected["usage"], name));
+            if wanted.is_some() && answer["usage"][name].as_u64() != wanted {
+                wrong.push(format!("{name}: {} instead of {wanted:?}", answer["usage"][name]));
+            }
+        }
         for name in ["input_tokens", "output_tokens"] {
             let (tokens, any) = (&answer["usage"][name], self.allowed(&format!("{name}_any")));
             if if any.is_empty() { tokens.as_u64() > Some(0) } else { !any.contains(tokens) } {
@@ -91,4 +102,11 @@ impl Recording {
         }
         wrong
     }
+}
+
+/// A count of this name that is not 0, anywhere in an object.
+fn count(usage: &Value, name: &str) -> Option<u64> {
+    let members = usage.as_object()?;
+    let own = members.get(name).and_then(Value::as_u64).filter(|count| *count > 0);
+    own.or_else(|| members.values().find_map(|member| count(member, name)))
 }
