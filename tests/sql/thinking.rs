@@ -23,6 +23,7 @@ fn signatures_survive_the_round_trip() {
         {"type": "redacted_thinking", "data": "b3BhcXVl"},
         {"type": "text", "text": "I look."},
         {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Köln"}},
+        {"type": "tool_use", "id": "toolu_2", "name": "weather", "input": {"city": "Bonn"}},
     ]);
     let mut asked = thinker(&content);
     let tools = json!([{"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}]);
@@ -30,12 +31,39 @@ fn signatures_survive_the_round_trip() {
     assert_eq!(first["response"], "I look.");
     assert_eq!(first["thinking"][0]["text"], "Weather, so...");
     assert_eq!(first["thinking"][1]["redacted"], true);
-    let history =
-        json!([{"role": "user", "content": "Weather?"}, first["message"], {"role": "tool", "tool_call_id": "toolu_1", "content": "rain"}]);
+    let history = json!([{"role": "user", "content": "Weather?"}, first["message"],
+        {"role": "tool", "tool_call_id": "toolu_1", "content": "rain"}, {"role": "tool", "tool_call_id": "toolu_2", "content": "sun"}]);
     asked.chat("", &json!({"tools": tools, "max_tokens": 100, "messages": history})).unwrap();
     let sent = asked.sent();
     assert_eq!(sent["messages"][1]["content"], content, "{sent}");
+    let results = sent["messages"][2]["content"].as_array().unwrap();
+    assert_eq!(
+        results.iter().map(|r| r["tool_use_id"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["toolu_1", "toolu_2"],
+        "in one turn: {sent}"
+    );
     assert_eq!(sent["messages"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn signatures_of_geminis_calls_survive_it_too() {
+    let mut asked = Asked::at(Upstream::start(), json!({}));
+    asked.add("gemini", "m", &json!({"model_name": "gemini-test"}));
+    let call = json!({"functionCall": {"name": "weather", "args": {"city": "Köln"}}, "thoughtSignature": "c2lnbmF0dXJl+/="});
+    let body = json!({
+        "responseId": "r1", "modelVersion": "gemini-test", "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 3, "totalTokenCount": 8},
+        "candidates": [{"index": 0, "content": {"role": "model", "parts": [call]}, "finishReason": "STOP"}],
+    });
+    asked.upstream.otherwise(move |_| Reply::json(200, body.clone()));
+    let tools = json!([{"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}]);
+    let first = asked.chat_json("Weather?", &json!({"tools": tools})).unwrap().unwrap();
+    assert_eq!((&first["finish_reason"], &first["tool_calls"][0]["signature"]), (&json!("tool_calls"), &json!("c2lnbmF0dXJl+/=")));
+    let history = json!([{"role": "user", "content": "Weather?"}, first["message"],
+        {"role": "tool", "tool_call_id": first["tool_calls"][0]["id"], "name": "weather", "content": {"sky": "rain"}}]);
+    asked.chat("", &json!({"tools": tools, "messages": history})).unwrap();
+    let contents = asked.sent()["contents"].clone();
+    assert_eq!(contents[1]["parts"][0]["thoughtSignature"], "c2lnbmF0dXJl+/=", "{contents}");
+    assert_eq!(contents[2]["parts"][0]["functionResponse"]["name"], "weather", "{contents}");
 }
 
 #[test]
