@@ -93,8 +93,7 @@ impl Args<'_> {
             copied?
         };
         serde_json::from_str(&text).map(Some).map_err(|e| {
-            SqlError::new(State::InvalidArgument, format!("pg_llm: this JSON cannot be used: {e}"))
-                .hint("Nesting ends at 127 levels.")
+            SqlError::new(State::InvalidArgument, format!("pg_llm: this JSON cannot be used: {e}")).hint("Nesting ends at 127 levels.")
         })
     }
 }
