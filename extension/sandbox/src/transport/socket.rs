@@ -17,19 +17,44 @@ use crate::patience;
 pub(super) struct Socket {
     stream: TcpStream,
     buffers: LazyBuffers,
+    /// Output that waits for more of it: ureq hands over the head of a request and its body one after the other, and sent apart they wake the upstream twice.
+    held: Vec<u8>,
 }
+
+/// Most bytes that are held back.
+const MOST_HELD: usize = 16 << 10;
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, buffers: LazyBuffers) -> Self {
-        Self { stream, buffers }
+        Self { stream, buffers, held: Vec::new() }
     }
 
-    fn wait(&self, interest: Interest) -> io::Result<()> {
+    fn send(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match stream.write(&bytes[sent..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => sent += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => Self::wait(stream, Interest::Write)?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn send_held(&mut self) -> io::Result<()> {
+        let sent = Self::send(&self.stream, &self.held);
+        self.held.clear();
+        sent
+    }
+
+    fn wait(stream: &TcpStream, interest: Interest) -> io::Result<()> {
         let Some(patience) = patience::current() else { return Err(io::Error::other("no call in progress")) };
-        let woken = patience.wait(Some((self.stream.as_fd(), interest)), None);
+        let woken = patience.wait(Some((stream.as_fd(), interest)), None);
         if woken != Wake::Ready {
             // Nobody waits for the answer: the upstream is not to get the rest of the request out of the kernel's buffer, however long it takes to read it.
-            let _ = sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+            let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
         }
         match woken {
             Wake::Ready => Ok(()),
@@ -45,25 +70,20 @@ impl Transport for Socket {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
-        let mut sent = 0;
-        while sent < amount {
-            match (&self.stream).write(&self.buffers.output()[sent..amount]) {
-                Ok(0) => return Err(Error::Io(io::ErrorKind::WriteZero.into())),
-                Ok(n) => sent += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait(Interest::Write).map_err(Error::Io)?,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::Io(e)),
-            }
+        if self.held.len() + amount <= MOST_HELD {
+            self.held.extend_from_slice(&self.buffers.output()[..amount]);
+            return Ok(());
         }
-        Ok(())
+        self.send_held().and_then(|()| Self::send(&self.stream, &self.buffers.output()[..amount])).map_err(Error::Io)
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        self.send_held().map_err(Error::Io)?;
         let no_waiting = patience::current().is_some_and(|p| p.no_waiting.get());
         // An answer is never there at once: wait first, and save the read that would block.
         loop {
             if !no_waiting {
-                self.wait(Interest::Read).map_err(Error::Io)?;
+                Self::wait(&self.stream, Interest::Read).map_err(Error::Io)?;
             }
             match (&self.stream).read(self.buffers.input_append_buf()) {
                 Ok(n) => {
