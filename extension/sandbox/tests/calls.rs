@@ -131,7 +131,9 @@ fn the_end_of_a_body_is_not_waited_for_nor_read_at_length() {
     let gate = Gate::new();
     // Seven chunks, and the end of the body never.
     gate.pass(7);
-    let long = [&openai::sse(&openai::chunk(serde_json::json!({"content": "x"}), Some("stop")))[..], openai::DONE, &": waste\n".repeat(20_000)].concat();
+    let long =
+        [&openai::sse(&openai::chunk(serde_json::json!({"content": "x"}), Some("stop")))[..], openai::DONE, &": waste\n".repeat(20_000)]
+            .concat();
     upstream
         .on("/chat/completions")
         .reply(openai::stream(&["a", "b", "c"]).gated(&gate))
