@@ -5,6 +5,13 @@ use serde_json::{Value, json};
 
 use super::corpus::{Recording, items};
 
+/// Counts that are parts of others: ours, and what they are called elsewhere.
+const PARTS: [(&str, &[&str]); 3] = [
+    ("cached_tokens", &["cached_tokens", "cached_content_token_count", "cache_read_input_tokens", "prompt_cache_hit_tokens"]),
+    ("cache_write_tokens", &["cache_write_tokens", "cache_creation_input_tokens"]),
+    ("reasoning_tokens", &["reasoning_tokens", "thoughts_token_count", "thinking_tokens"]),
+];
+
 impl Recording {
     /// The text that is to come.
     pub(super) fn text(&self) -> &str {
@@ -50,11 +57,6 @@ impl Recording {
         if !finishes.is_empty() && !finishes.contains(&answer["finish_reason"]) {
             wrong.push(format!("finish: {} is none of {finishes:?}", answer["finish_reason"]));
         }
-        const PARTS: [(&str, &[&str]); 3] = [
-            ("cached_tokens", &["cached_tokens", "cached_content_token_count", "cache_read_input_tokens", "prompt_cache_hit_tokens"]),
-            ("cache_write_tokens", &["cache_write_tokens", "cache_creation_input_tokens"]),
-            ("reasoning_tokens", &["reasoning_tokens", "thoughts_token_count", "thinking_tokens"]),
-        ];
         for (name, theirs) in PARTS {
             let wanted = theirs.iter().find_map(|name| count(&self.expected["usage"], name));
             if wanted.is_some() && answer["usage"][name].as_u64() != wanted {
