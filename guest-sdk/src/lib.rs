@@ -111,7 +111,7 @@ pub mod prelude {
     pub use crate::provider::{Mode, Progress, Provider, StreamDecoder};
     pub use crate::rerank::{Ranked, Rerank, RerankAnswer, RerankRequest};
     pub use crate::settings::Settings;
-    pub use crate::sse::{SseDecoder, SseFrame};
+    pub use crate::sse::{SseDecoder, SseEnd, SseFrame, SseResponse};
     pub use crate::types::*;
     pub use crate::{Capabilities, Description, KeySpec, Profile};
     pub use serde_json::{Map, Value, json};

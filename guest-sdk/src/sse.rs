@@ -104,3 +104,53 @@ impl SseDecoder {
         std::mem::take(&mut self.has_data).then(|| SseFrame { event, data: String::from_utf8_lossy(&data).into_owned() })
     }
 }
+
+/// Reads a response that is asked for as an event stream and may be something else: an error object, or the whole answer of a server that knows no streams. What it keeps is
+/// bounded by [`MAX_FRAME`], twice before the first event.
+#[derive(Debug, Default)]
+pub struct SseResponse {
+    frames: SseDecoder,
+    framed: bool,
+    /// The bytes so far, until a first event: what they are when none comes.
+    unframed: Vec<u8>,
+}
+
+/// What stands at the end of a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SseEnd {
+    /// An event that the end of the body cuts short of its blank line, and perhaps of more.
+    Event(SseFrame),
+    /// There was no event at all; this is the body, which is not blank.
+    Whole(Vec<u8>),
+    /// Nothing that was not told.
+    Nothing,
+}
+
+impl SseResponse {
+    /// The events that these bytes complete.
+    ///
+    /// # Errors
+    /// `protocol`, when what is kept would be too long.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<SseFrame>, Failure> {
+        let frames = self.frames.push(bytes)?;
+        if !frames.is_empty() {
+            self.framed = true;
+            self.unframed = Vec::new();
+        } else if !self.framed {
+            if self.unframed.len() + bytes.len() > MAX_FRAME {
+                return Err(Failure::protocol("the response is no event stream", &self.unframed));
+            }
+            self.unframed.extend_from_slice(bytes);
+        }
+        Ok(frames)
+    }
+
+    /// The body has ended.
+    pub fn finish(&mut self) -> SseEnd {
+        match self.frames.finish() {
+            Some(frame) => SseEnd::Event(frame),
+            None if !self.framed && !self.unframed.trim_ascii().is_empty() => SseEnd::Whole(std::mem::take(&mut self.unframed)),
+            None => SseEnd::Nothing,
+        }
+    }
+}

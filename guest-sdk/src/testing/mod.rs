@@ -1,6 +1,7 @@
 //! The native test kit: a provider's requests and answers against files, without a host.
 
 mod golden;
+pub mod mutation;
 pub mod recordings;
 mod replay;
 

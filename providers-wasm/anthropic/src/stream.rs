@@ -24,10 +24,7 @@ pub fn decoder(request: &ChatRequest) -> Result<MessageStream, Failure> {
 /// Decodes events. What it keeps is bounded by [`MAX_FRAME`] (a few times) and a word for each tool call.
 #[derive(Debug, Default)]
 pub struct MessageStream {
-    frames: SseDecoder,
-    /// The bytes so far, until a first event: what they are when none comes.
-    unframed: Vec<u8>,
-    framed: bool,
+    frames: SseResponse,
     started: bool,
     finished: bool,
     /// The tool that stands for the schema of the answer.
@@ -54,19 +51,7 @@ struct Call {
 
 impl StreamDecoder for MessageStream {
     fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<Progress, Failure> {
-        let frames = self.frames.push(bytes)?;
-        if !self.framed {
-            if frames.is_empty() {
-                if self.unframed.len() + bytes.len() > MAX_FRAME {
-                    return Err(Failure::protocol("the response is no event stream", &self.unframed));
-                }
-                self.unframed.extend_from_slice(bytes);
-            } else {
-                self.framed = true;
-                self.unframed = Vec::new();
-            }
-        }
-        for frame in &frames {
+        for frame in &self.frames.push(bytes)? {
             if self.frame(frame, events)? == Progress::Done {
                 return Ok(Progress::Done);
             }
@@ -75,17 +60,12 @@ impl StreamDecoder for MessageStream {
     }
 
     fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
-        if let Some(frame) = self.frames.finish() {
-            self.framed = true;
-            // Cut in the middle of an event that is no JSON yet: broken off, which the SDK says when no end was seen.
-            if json::read(&frame.data).is_ok() {
-                self.frame(&frame, events)?;
-            }
+        match self.frames.finish() {
+            SseEnd::Event(frame) if json::read(&frame.data).is_ok() => self.frame(&frame, events).map(|_| ()),
+            SseEnd::Whole(body) => self.whole(&body, events),
+            // Nothing, or cut in the middle of an event that is no JSON yet: broken off, which the SDK says when no end was seen.
+            SseEnd::Event(_) | SseEnd::Nothing => Ok(()),
         }
-        if !self.framed && !self.unframed.trim_ascii().is_empty() {
-            return self.whole(events);
-        }
-        Ok(())
     }
 }
 
@@ -251,8 +231,8 @@ impl MessageStream {
     }
 
     /// The response was no event stream: an error object, or a server that knows no streams and answered as a whole.
-    fn whole(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
-        let answer = decode::answer(&self.unframed, self.schema_tool.as_deref())?;
+    fn whole(&mut self, body: &[u8], events: &mut Vec<Event>) -> Result<(), Failure> {
+        let answer = decode::answer(body, self.schema_tool.as_deref())?;
         events.push(Event::Started(Started { id: answer.id, model: answer.model }));
         for (index, part) in (0..).zip(answer.parts) {
             match part {

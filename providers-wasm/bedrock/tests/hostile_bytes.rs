@@ -3,6 +3,7 @@
 
 use pg_llm_guest::event_stream::HeaderValue;
 use pg_llm_guest::prelude::*;
+use pg_llm_guest::testing::mutation::{Random, intruded, mutated};
 use pg_llm_guest::testing::{decode_embed, decode_rerank, decode_stream, decode_whole, in_chunks};
 use pg_llm_provider_bedrock::{Bedrock, decoder, encode};
 
@@ -32,40 +33,6 @@ const EVENTS: [(&str, &str); 9] = [
 
 const WHOLE: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"a"},{"reasoningContent":{"reasoningText":{"text":"b","signature":"c"}}},{"reasoningContent":{"redactedContent":"ZQ=="}},{"toolUse":{"toolUseId":"d","name":"e","type":"x","input":{"f":1}}},{"citationsContent":{"content":[{"text":"g"}]}}]}},"stopReason":"end_turn","usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3},"__type":"x","message":"y","Message":"z","Output":{"__type":"x"}}"#;
 
-/// Values of every type, to stand where another was expected.
-const INTRUDERS: [&str; 11] = ["null", "true", "-1", "1e308", "18446744073709551616", "\"\"", "\"x\"", "[]", "{}", "[null]", "[[[[{}]]]]"];
-
-/// The same numbers in every run (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % bound
-    }
-
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..=self.below(4) {
-            let at = self.below(bytes.len());
-            match self.below(4) {
-                0 => bytes[at] = u8::try_from(self.below(256)).unwrap(),
-                1 => drop(bytes.drain(at..(at + self.below(20)).min(bytes.len()))),
-                2 => bytes.truncate(at.max(1)),
-                _ => {
-                    let piece = bytes[..at].to_vec();
-                    let to = self.below(bytes.len());
-                    bytes.splice(to..to, piece);
-                }
-            }
-            if bytes.is_empty() {
-                bytes.push(b'x');
-            }
-        }
-    }
-}
-
 fn same_however_cut(bytes: &[u8], size: usize) {
     for media_type in ["application/vnd.amazon.eventstream", "application/json"] {
         let head = || ResponseHead { status: 200, headers: [("content-type", media_type)].into_iter().collect() };
@@ -78,14 +45,12 @@ fn same_however_cut(bytes: &[u8], size: usize) {
 
 #[test]
 fn mutated_bytes_end_in_an_answer_or_a_failure() {
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let stream: Vec<u8> = EVENTS.iter().flat_map(|(name, payload)| message(":event-type", name, payload.as_bytes())).collect();
     for _ in 0..2_000 {
-        let mut bytes = stream.clone();
-        random.mutate(&mut bytes);
+        let bytes = mutated(&stream, &mut random);
         same_however_cut(&bytes, 1 + random.below(40));
-        let mut bytes = WHOLE.as_bytes().to_vec();
-        random.mutate(&mut bytes);
+        let bytes = mutated(WHOLE.as_bytes(), &mut random);
         same_however_cut(&bytes, 1 + random.below(40));
         let _ = decode_whole::<Bedrock>(&request(), HttpResponse::new(200, bytes.clone()));
         let _ = decode_whole::<Bedrock>(&request(), HttpResponse::new(400, bytes));
@@ -94,53 +59,23 @@ fn mutated_bytes_end_in_an_answer_or_a_failure() {
 
 #[test]
 fn mutated_payloads_in_messages_with_right_checksums_end_in_an_answer_or_a_failure() {
-    let mut random = Random(11);
+    let mut random = Random::new(11);
     for _ in 0..3_000 {
         let mut stream = Vec::new();
         for _ in 0..random.below(12) {
             let (name, payload) = EVENTS[random.below(EVENTS.len())];
             let (mut name, mut payload) = (name.as_bytes().to_vec(), payload.as_bytes().to_vec());
             if random.below(3) == 0 {
-                random.mutate(&mut payload);
+                payload = mutated(&payload, &mut random);
             }
             if random.below(10) == 0 {
-                random.mutate(&mut name);
+                name = mutated(&name, &mut random);
             }
             let kind = [":event-type", ":event-type", ":event-type", ":exception-type", ":error-code"][random.below(5)];
             stream.extend(message(kind, &String::from_utf8_lossy(&name), &payload));
         }
         same_however_cut(&stream, 1 + random.below(100));
     }
-}
-
-/// Every value of `body`, replaced by each intruder in turn.
-fn intruded(body: &Value) -> Vec<Value> {
-    let mut all: Vec<Value> = INTRUDERS.iter().map(|intruder| serde_json::from_str(intruder).unwrap()).collect();
-    match body {
-        Value::Object(members) => {
-            for (name, value) in members {
-                for other in intruded(value) {
-                    let mut changed = members.clone();
-                    changed.insert(name.clone(), other);
-                    all.push(Value::Object(changed));
-                }
-                let mut without = members.clone();
-                without.shift_remove(name);
-                all.push(Value::Object(without));
-            }
-        }
-        Value::Array(items) => {
-            for (at, value) in items.iter().enumerate() {
-                for other in intruded(value) {
-                    let mut changed = items.clone();
-                    changed[at] = other;
-                    all.push(Value::Array(changed));
-                }
-            }
-        }
-        _ => {}
-    }
-    all
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use pg_llm_guest::json;
 use pg_llm_guest::prelude::*;
-use pg_llm_guest::sse::MAX_FRAME;
 
 use crate::decode::{arguments, content, end, invented_id, logprobs, started, whole};
 use crate::{TOOL_PLAN, errors};
@@ -15,14 +14,11 @@ pub fn decoder() -> ChatStream {
     ChatStream::default()
 }
 
-/// Decodes events. What it keeps is bounded by [`MAX_FRAME`] (twice, before the first event) and a number for each tool call.
+/// Decodes events. What it keeps is bounded by [`MAX_FRAME`](pg_llm_guest::sse::MAX_FRAME) (twice, before the first event) and a number for each tool call.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools)] // what has been seen, each independent of the others
 pub struct ChatStream {
-    frames: SseDecoder,
-    /// The bytes so far, until a first event: what they are when none comes.
-    unframed: Vec<u8>,
-    framed: bool,
+    frames: SseResponse,
     started: bool,
     /// A plan is being told, and its signature is due at its end.
     planning: bool,
@@ -33,17 +29,7 @@ pub struct ChatStream {
 
 impl StreamDecoder for ChatStream {
     fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<Progress, Failure> {
-        let frames = self.frames.push(bytes)?;
-        if !frames.is_empty() {
-            self.framed = true;
-            self.unframed = Vec::new();
-        } else if !self.framed {
-            if self.unframed.len() + bytes.len() > MAX_FRAME {
-                return Err(Failure::protocol("the response is no event stream", &self.unframed));
-            }
-            self.unframed.extend_from_slice(bytes);
-        }
-        for frame in &frames {
+        for frame in &self.frames.push(bytes)? {
             if self.frame(frame, events)? == Progress::Done {
                 return Ok(Progress::Done);
             }
@@ -52,18 +38,13 @@ impl StreamDecoder for ChatStream {
     }
 
     fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
-        if let Some(frame) = self.frames.finish() {
-            self.framed = true;
-            // Cut in the middle of an event that is no JSON yet: broken off, which the SDK says when no end was seen.
-            if json::read(&frame.data).is_ok() {
-                self.frame(&frame, events)?;
-            }
-        }
-        if !self.framed && !self.unframed.trim_ascii().is_empty() {
+        match self.frames.finish() {
+            SseEnd::Event(frame) if json::read(&frame.data).is_ok() => self.frame(&frame, events).map(|_| ()),
             // An error object, or a server that knows no streams and answered as a whole.
-            return whole(&self.unframed, events);
+            SseEnd::Whole(body) => whole(&body, events),
+            // Nothing, or cut in the middle of an event that is no JSON yet: broken off, which the SDK says when no end was seen.
+            SseEnd::Event(_) | SseEnd::Nothing => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use pg_llm_guest::json;
 use pg_llm_guest::prelude::*;
-use pg_llm_guest::sse::MAX_FRAME;
 
 use crate::content::{arguments, finish_reason, first_choice, invented_id, logprobs, text, thinking, tool_calls};
 use crate::increments::{Hints, Increments};
@@ -17,14 +16,11 @@ pub fn decoder(request: &ChatRequest) -> Result<ChatStream, Failure> {
     Ok(ChatStream::new(encode::asks_for_increments(request)?))
 }
 
-/// Decodes frames. What it keeps is bounded by a few times [`MAX_FRAME`].
+/// Decodes frames. What it keeps is bounded by a few times [`MAX_FRAME`](pg_llm_guest::sse::MAX_FRAME).
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // what has been seen, each independent of the others
 pub struct ChatStream {
-    frames: SseDecoder,
-    /// The bytes so far, until a first event: what they are when none comes.
-    unframed: Vec<u8>,
-    framed: bool,
+    frames: SseResponse,
     started: bool,
     finished: bool,
     asked: bool,
@@ -49,9 +45,7 @@ struct Call {
 impl ChatStream {
     fn new(asked: bool) -> Self {
         Self {
-            frames: SseDecoder::default(),
-            unframed: Vec::new(),
-            framed: false,
+            frames: SseResponse::default(),
             started: false,
             finished: false,
             asked,
@@ -67,31 +61,17 @@ impl ChatStream {
 
 impl StreamDecoder for ChatStream {
     fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<Progress, Failure> {
-        let frames = self.frames.push(bytes)?;
-        if !self.framed {
-            if frames.is_empty() {
-                if self.unframed.len() + bytes.len() > MAX_FRAME {
-                    return Err(Failure::protocol("the response is no event stream", &self.unframed));
-                }
-                self.unframed.extend_from_slice(bytes);
-            } else {
-                self.framed = true;
-                self.unframed = Vec::new();
-            }
-        }
-        for frame in &frames {
+        for frame in &self.frames.push(bytes)? {
             self.frame(frame, false, events)?;
         }
         Ok(Progress::More)
     }
 
     fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
-        if let Some(frame) = self.frames.finish() {
-            self.framed = true;
-            self.frame(&frame, true, events)?;
-        }
-        if !self.framed && !self.unframed.trim_ascii().is_empty() {
-            return self.whole_answer(events);
+        match self.frames.finish() {
+            SseEnd::Event(frame) => self.frame(&frame, true, events)?,
+            SseEnd::Whole(body) => return Self::whole_answer(&body, events),
+            SseEnd::Nothing => {}
         }
         self.tell_the_rest(events);
         Ok(())
@@ -239,8 +219,8 @@ impl ChatStream {
     }
 
     /// The response was no event stream: an error object, or a server that knows no streams and answered as a whole.
-    fn whole_answer(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
-        let answer = decode::answer(&self.unframed)?;
+    fn whole_answer(body: &[u8], events: &mut Vec<Event>) -> Result<(), Failure> {
+        let answer = decode::answer(body)?;
         events.push(Event::Started(Started { id: answer.id, model: answer.model }));
         for (index, part) in (0..).zip(answer.parts) {
             events.push(match part {

@@ -2,7 +2,6 @@
 
 use pg_llm_guest::json;
 use pg_llm_guest::prelude::*;
-use pg_llm_guest::sse::MAX_FRAME;
 
 use crate::content::{arguments, finish_reason, first_choice, invented_id, unwrapped, usage};
 use crate::{decode, errors};
@@ -15,15 +14,12 @@ pub fn decoder(head: &ResponseHead) -> ChatStream {
     ChatStream { request_id: head.headers.get("x-tc-requestid").map(str::to_owned), ..ChatStream::default() }
 }
 
-/// Decodes frames. What it keeps is bounded by [`MAX_FRAME`] (twice, before the first event) and a word for each tool call.
+/// Decodes frames. What it keeps is bounded by [`MAX_FRAME`](pg_llm_guest::sse::MAX_FRAME) (twice, before the first event) and a word for each tool call.
 #[derive(Debug, Default)]
 pub struct ChatStream {
     /// A stream's frames do not tell it.
     request_id: Option<String>,
-    frames: SseDecoder,
-    /// The bytes so far, until a first event: what they are when none comes.
-    unframed: Vec<u8>,
-    framed: bool,
+    frames: SseResponse,
     started: bool,
     finished: bool,
     calls: Vec<Call>,
@@ -41,31 +37,17 @@ struct Call {
 
 impl StreamDecoder for ChatStream {
     fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<Progress, Failure> {
-        let frames = self.frames.push(bytes)?;
-        if !self.framed {
-            if frames.is_empty() {
-                if self.unframed.len() + bytes.len() > MAX_FRAME {
-                    return Err(Failure::protocol("the response is no event stream", &self.unframed));
-                }
-                self.unframed.extend_from_slice(bytes);
-            } else {
-                self.framed = true;
-                self.unframed = Vec::new();
-            }
-        }
-        for frame in &frames {
+        for frame in &self.frames.push(bytes)? {
             self.frame(frame, false, events)?;
         }
         Ok(Progress::More)
     }
 
     fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
-        if let Some(frame) = self.frames.finish() {
-            self.framed = true;
-            self.frame(&frame, true, events)?;
-        }
-        if !self.framed && !self.unframed.trim_ascii().is_empty() {
-            return self.whole_answer(events).map_err(|failure| self.of(failure));
+        match self.frames.finish() {
+            SseEnd::Event(frame) => self.frame(&frame, true, events)?,
+            SseEnd::Whole(body) => return Self::whole_answer(&body, events).map_err(|failure| self.of(failure)),
+            SseEnd::Nothing => {}
         }
         events.extend(self.usage.take().map(Event::Usage));
         Ok(())
@@ -175,8 +157,8 @@ impl ChatStream {
     }
 
     /// The response was no event stream: an error, as all of them begin, or an answer as a whole.
-    fn whole_answer(&self, events: &mut Vec<Event>) -> Result<(), Failure> {
-        let answer = decode::answer(&self.unframed)?;
+    fn whole_answer(body: &[u8], events: &mut Vec<Event>) -> Result<(), Failure> {
+        let answer = decode::answer(body)?;
         events.push(Event::Started(Started { id: answer.id, model: answer.model }));
         for (index, part) in (0..).zip(answer.parts) {
             events.push(match part {

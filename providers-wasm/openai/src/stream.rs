@@ -2,7 +2,6 @@
 
 use pg_llm_guest::json::{self, record};
 use pg_llm_guest::prelude::*;
-use pg_llm_guest::sse::MAX_FRAME;
 
 use crate::content::{Piece, arguments, finish_reason, first_choice, logprobs, pieces, signature};
 use crate::decode::{self, invented_id};
@@ -21,14 +20,11 @@ pub fn decoder(request: &ChatRequest, _head: &ResponseHead) -> Result<ChatStream
     Ok(ChatStream { quota_is_throttle: wire.quota_is_throttle()?, responses, ..ChatStream::default() })
 }
 
-/// Decodes chunks. What it keeps is bounded by [`MAX_FRAME`] (twice, before the first event) and a word for each tool call.
+/// Decodes chunks. What it keeps is bounded by [`MAX_FRAME`](pg_llm_guest::sse::MAX_FRAME) (twice, before the first event) and a word for each tool call.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools)] // what has been seen, each independent of the others
 pub struct ChatStream {
-    frames: SseDecoder,
-    /// The bytes so far, until a first event: what they are when none comes.
-    unframed: Vec<u8>,
-    framed: bool,
+    frames: SseResponse,
     started: bool,
     /// Whether there was a choice at all.
     spoken: bool,
@@ -51,19 +47,7 @@ struct Call {
 
 impl StreamDecoder for ChatStream {
     fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<Progress, Failure> {
-        let frames = self.frames.push(bytes)?;
-        if !self.framed {
-            if frames.is_empty() {
-                if self.unframed.len() + bytes.len() > MAX_FRAME {
-                    return Err(Failure::protocol("the response is no event stream", &self.unframed));
-                }
-                self.unframed.extend_from_slice(bytes);
-            } else {
-                self.framed = true;
-                self.unframed = Vec::new();
-            }
-        }
-        for frame in &frames {
+        for frame in &self.frames.push(bytes)? {
             if self.frame(frame, events)? == Progress::Done {
                 return Ok(Progress::Done);
             }
@@ -72,17 +56,14 @@ impl StreamDecoder for ChatStream {
     }
 
     fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
-        if let Some(frame) = self.frames.finish() {
-            self.framed = true;
-            // Cut in the middle of an event that is no JSON yet: broken off, which the SDK says when no end was seen.
-            if frame.data.trim_ascii() == "[DONE]" || json::read(&frame.data).is_ok() {
-                self.frame(&frame, events)?;
+        match self.frames.finish() {
+            SseEnd::Event(frame) if frame.data.trim_ascii() == "[DONE]" || json::read(&frame.data).is_ok() => {
+                self.frame(&frame, events).map(|_| ())
             }
+            SseEnd::Whole(body) => self.whole(&body, events),
+            // Nothing, or cut in the middle of an event that is no JSON yet: broken off, which the SDK says when no end was seen.
+            SseEnd::Event(_) | SseEnd::Nothing => Ok(()),
         }
-        if !self.framed && !self.unframed.trim_ascii().is_empty() {
-            return self.whole(events);
-        }
-        Ok(())
     }
 }
 
@@ -198,9 +179,9 @@ impl ChatStream {
     }
 
     /// The response was no event stream: an error object, or a server that knows no streams and answered as a whole.
-    fn whole(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
+    fn whole(&mut self, body: &[u8], events: &mut Vec<Event>) -> Result<(), Failure> {
         let read = if self.responses.is_some() { responses::answer } else { decode::answer };
-        let answer = read(&self.unframed, self.quota_is_throttle)?;
+        let answer = read(body, self.quota_is_throttle)?;
         events.push(Event::Started(Started { id: answer.id, model: answer.model }));
         for (index, part) in (0..).zip(answer.parts) {
             let event = match part {

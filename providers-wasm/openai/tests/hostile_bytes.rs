@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // this is how a test fails
 
 use pg_llm_guest::prelude::*;
+use pg_llm_guest::testing::mutation::{Random, intruded, mutated};
 use pg_llm_guest::testing::{decode_embed, decode_list, decode_rerank, decode_stream, decode_whole, in_chunks};
 use pg_llm_provider_openai::{OpenAi, decoder};
 
@@ -18,43 +19,11 @@ const STREAM: &str = concat!(
     "\n\ndata: [DONE]\n\n",
 );
 
-/// Values of every type, to stand where another was expected.
-const INTRUDERS: [&str; 12] =
-    ["null", "true", "-1", "1e308", "18446744073709551616", "\"\"", "\"x\"", "[]", "{}", "[null]", "{\"error\":null}", "[[[[{}]]]]"];
-
-/// The same numbers in every run (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % bound
-    }
-}
-
 #[test]
 fn mutated_bytes_end_in_an_answer_or_a_failure() {
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     for _ in 0..3_000 {
-        let mut bytes = STREAM.as_bytes().to_vec();
-        for _ in 0..=random.below(4) {
-            let at = random.below(bytes.len());
-            match random.below(4) {
-                0 => bytes[at] = u8::try_from(random.below(256)).unwrap(),
-                1 => drop(bytes.drain(at..(at + random.below(20)).min(bytes.len()))),
-                2 => bytes.truncate(at.max(1)),
-                _ => {
-                    let piece = bytes[..at].to_vec();
-                    let to = random.below(bytes.len());
-                    bytes.splice(to..to, piece);
-                }
-            }
-            if bytes.is_empty() {
-                bytes.push(b'x');
-            }
-        }
+        let bytes = mutated(STREAM.as_bytes(), &mut random);
         let size = 1 + random.below(40);
         let once = decode_stream::<OpenAi>(&request(), ResponseHead::new(200), vec![bytes.clone()]);
         let cut = decode_stream::<OpenAi>(&request(), ResponseHead::new(200), in_chunks(&bytes, size));
@@ -63,36 +32,6 @@ fn mutated_bytes_end_in_an_answer_or_a_failure() {
         let _ = decode_whole::<OpenAi>(&request(), HttpResponse::new(200, bytes.clone()));
         let _ = decode_whole::<OpenAi>(&request(), HttpResponse::new(400, bytes));
     }
-}
-
-/// Every value of `body`, replaced by each intruder in turn.
-fn intruded(body: &Value) -> Vec<Value> {
-    let mut all: Vec<Value> = INTRUDERS.iter().map(|intruder| serde_json::from_str(intruder).unwrap()).collect();
-    match body {
-        Value::Object(members) => {
-            for (name, value) in members {
-                for other in intruded(value) {
-                    let mut changed = members.clone();
-                    changed.insert(name.clone(), other);
-                    all.push(Value::Object(changed));
-                }
-                let mut without = members.clone();
-                without.shift_remove(name);
-                all.push(Value::Object(without));
-            }
-        }
-        Value::Array(items) => {
-            for (at, value) in items.iter().enumerate() {
-                for other in intruded(value) {
-                    let mut changed = items.clone();
-                    changed[at] = other;
-                    all.push(Value::Array(changed));
-                }
-            }
-        }
-        _ => {}
-    }
-    all
 }
 
 #[test]
