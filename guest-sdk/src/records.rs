@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use crate::json;
-use crate::types::{Answer, ChatRequest, Media, MediaSource, Message, Part, Reasoning, Role, Sampling, Started, ToolCallDelta, Usage};
+use crate::types::{
+    Answer, ChatRequest, Event, Media, MediaSource, Message, Part, Reasoning, Role, Sampling, Started, Thinking, ToolCall, ToolCallDelta,
+    Usage,
+};
 use crate::{Capabilities, Description, KeySpec, Profile};
 
 impl ChatRequest {
@@ -113,6 +116,33 @@ impl Answer {
     /// Its texts, joined as they came.
     pub fn text(&self) -> String {
         self.parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None }).collect()
+    }
+
+    /// The events that a stream of this answer would have had, for servers that answer as a whole though a stream was asked for.
+    pub fn into_events(self, events: &mut Vec<Event>) {
+        events.push(Event::Started(Started { id: self.id, model: self.model }));
+        for (index, part) in (0..).zip(self.parts) {
+            let event = match part {
+                Part::Text(text) => Event::Text(text),
+                Part::Thinking(Thinking { signature, redacted: true, .. }) => Event::RedactedThinking(signature.unwrap_or_default()),
+                Part::Thinking(Thinking { text, signature, .. }) => {
+                    events.push(Event::Thinking(text));
+                    let Some(signature) = signature else { continue };
+                    Event::ThinkingSignature(signature)
+                }
+                Part::ToolCall(ToolCall { id, name, arguments, signature }) => {
+                    Event::ToolCall(ToolCallDelta { index, id: Some(id), name: Some(name), arguments, signature })
+                }
+                // No model says these.
+                Part::Image(_) | Part::Document(_) | Part::ToolResult(_) => continue,
+            };
+            events.push(event);
+        }
+        if !self.logprobs.is_empty() {
+            events.push(Event::Logprobs(self.logprobs));
+        }
+        events.extend(self.finish_reason.map(Event::Finish));
+        events.extend(self.usage.map(Event::Usage));
     }
 }
 

@@ -232,28 +232,7 @@ impl MessageStream {
 
     /// The response was no event stream: an error object, or a server that knows no streams and answered as a whole.
     fn whole(&mut self, body: &[u8], events: &mut Vec<Event>) -> Result<(), Failure> {
-        let answer = decode::answer(body, self.schema_tool.as_deref())?;
-        events.push(Event::Started(Started { id: answer.id, model: answer.model }));
-        for (index, part) in (0..).zip(answer.parts) {
-            match part {
-                Part::Text(text) => events.push(Event::Text(text)),
-                Part::Thinking(thinking) if thinking.redacted => events.extend(thinking.signature.map(Event::RedactedThinking)),
-                Part::Thinking(thinking) => {
-                    events.push(Event::Thinking(thinking.text));
-                    events.extend(thinking.signature.map(Event::ThinkingSignature));
-                }
-                Part::ToolCall(call) => events.push(Event::ToolCall(ToolCallDelta {
-                    index,
-                    id: Some(call.id),
-                    name: Some(call.name),
-                    arguments: call.arguments,
-                    signature: None,
-                })),
-                Part::Image(_) | Part::Document(_) | Part::ToolResult(_) => {}
-            }
-        }
-        events.extend(answer.usage.map(Event::Usage));
-        events.extend(answer.finish_reason.map(Event::Finish));
+        decode::answer(body, self.schema_tool.as_deref())?.into_events(events);
         Ok(())
     }
 }

@@ -74,28 +74,9 @@ impl StreamDecoder for ConverseStream {
 
     fn finish(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
         let Some(whole) = self.whole.take().filter(|whole| !whole.trim_ascii().is_empty()) else { return Ok(()) };
-        let answer = decode::answer(&whole, None, self.answer_tool.as_deref())?;
-        events.extend(self.started.take().map(Event::Started));
-        for (index, part) in (0..).zip(answer.parts) {
-            match part {
-                Part::Text(text) => events.push(Event::Text(text)),
-                Part::Thinking(Thinking { signature: Some(content), redacted: true, .. }) => events.push(Event::RedactedThinking(content)),
-                Part::Thinking(thinking) => {
-                    events.push(Event::Thinking(thinking.text));
-                    events.extend(thinking.signature.map(Event::ThinkingSignature));
-                }
-                Part::ToolCall(call) => events.push(Event::ToolCall(ToolCallDelta {
-                    index,
-                    id: Some(call.id),
-                    name: Some(call.name),
-                    arguments: call.arguments,
-                    signature: None,
-                })),
-                Part::Image(_) | Part::Document(_) | Part::ToolResult(_) => {}
-            }
-        }
-        events.extend(answer.finish_reason.map(Event::Finish));
-        events.extend(answer.usage.map(Event::Usage));
+        let mut answer = decode::answer(&whole, None, self.answer_tool.as_deref())?;
+        answer.id = self.started.take().and_then(|started| started.id);
+        answer.into_events(events);
         Ok(())
     }
 }

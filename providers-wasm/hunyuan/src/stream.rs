@@ -158,24 +158,7 @@ impl ChatStream {
 
     /// The response was no event stream: an error, as all of them begin, or an answer as a whole.
     fn whole_answer(body: &[u8], events: &mut Vec<Event>) -> Result<(), Failure> {
-        let answer = decode::answer(body)?;
-        events.push(Event::Started(Started { id: answer.id, model: answer.model }));
-        for (index, part) in (0..).zip(answer.parts) {
-            events.push(match part {
-                Part::Text(text) => Event::Text(text),
-                Part::Thinking(thinking) => Event::Thinking(thinking.text),
-                Part::ToolCall(call) => Event::ToolCall(ToolCallDelta {
-                    index,
-                    id: Some(call.id),
-                    name: Some(call.name),
-                    arguments: call.arguments,
-                    signature: None,
-                }),
-                Part::Image(_) | Part::Document(_) | Part::ToolResult(_) => continue,
-            });
-        }
-        events.extend(answer.finish_reason.map(Event::Finish));
-        events.extend(answer.usage.map(Event::Usage));
+        decode::answer(body)?.into_events(events);
         Ok(())
     }
 

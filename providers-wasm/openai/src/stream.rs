@@ -181,33 +181,7 @@ impl ChatStream {
     /// The response was no event stream: an error object, or a server that knows no streams and answered as a whole.
     fn whole(&mut self, body: &[u8], events: &mut Vec<Event>) -> Result<(), Failure> {
         let read = if self.responses.is_some() { responses::answer } else { decode::answer };
-        let answer = read(body, self.quota_is_throttle)?;
-        events.push(Event::Started(Started { id: answer.id, model: answer.model }));
-        for (index, part) in (0..).zip(answer.parts) {
-            let event = match part {
-                Part::Text(text) => Event::Text(text),
-                Part::Thinking(Thinking { redacted: true, signature, .. }) => Event::RedactedThinking(signature.unwrap_or_default()),
-                Part::Thinking(Thinking { text, signature, .. }) => {
-                    events.push(Event::Thinking(text));
-                    let Some(signature) = signature else { continue };
-                    Event::ThinkingSignature(signature)
-                }
-                Part::ToolCall(call) => Event::ToolCall(ToolCallDelta {
-                    index,
-                    id: Some(call.id),
-                    name: Some(call.name),
-                    arguments: call.arguments,
-                    signature: call.signature,
-                }),
-                Part::Image(_) | Part::Document(_) | Part::ToolResult(_) => continue,
-            };
-            events.push(event);
-        }
-        if !answer.logprobs.is_empty() {
-            events.push(Event::Logprobs(answer.logprobs));
-        }
-        events.extend(answer.finish_reason.map(Event::Finish));
-        events.extend(answer.usage.map(Event::Usage));
+        read(body, self.quota_is_throttle)?.into_events(events);
         Ok(())
     }
 }
