@@ -33,19 +33,40 @@ macro_rules! embedded {
 /// Compiled code and report of every provider that has a folder in `providers-wasm/` (build.rs).
 static EMBEDDED: &[(&[u8], &[u8])] = include!(concat!(env!("OUT_DIR"), "/components.rs"));
 
-/// All of them.
-pub(crate) fn all() -> Result<&'static [Builtin], SqlError> {
-    static ALL: OnceLock<Option<Vec<Builtin>>> = OnceLock::new();
-    ALL.get_or_init(|| {
-        EMBEDDED.iter().map(|(artefact, report)| Some(Builtin { artefact, report: serde_json::from_slice(report).ok()? })).collect()
-    })
-    .as_deref()
-    .ok_or_else(|| SqlError::new(State::Internal, "pg_llm: this library was built with damaged components"))
+/// What has been read of them, by their place in [`EMBEDDED`].
+fn read() -> &'static [OnceLock<Option<Builtin>>] {
+    static READ: OnceLock<Vec<OnceLock<Option<Builtin>>>> = OnceLock::new();
+    READ.get_or_init(|| EMBEDDED.iter().map(|_| OnceLock::new()).collect())
 }
 
-/// The component and the profile of a built-in `model_type`, by name or alias.
+fn at(place: usize) -> Result<&'static Builtin, SqlError> {
+    let read = read().get(place).zip(EMBEDDED.get(place)).and_then(|(slot, (artefact, report))| {
+        slot.get_or_init(|| Some(Builtin { artefact, report: serde_json::from_slice(report).ok()? })).as_ref()
+    });
+    read.ok_or_else(|| SqlError::new(State::Internal, "pg_llm: this library was built with damaged components"))
+}
+
+/// All of them.
+pub(crate) fn all() -> Result<Vec<&'static Builtin>, SqlError> {
+    (0..EMBEDDED.len()).map(at).collect()
+}
+
+/// The component and the profile of a built-in `model_type`, by name or alias. Reads no more reports than it must: a backend's first call waits for it.
 pub(crate) fn find(model_type: &str) -> Result<Option<(&'static Builtin, &'static Profile)>, SqlError> {
-    Ok(all()?.iter().find_map(|builtin| Some((builtin, builtin.report.description.profile(model_type)?))))
+    let in_report = |builtin: &'static Builtin| Some((builtin, builtin.report.description.profile(model_type)?));
+    if let Some(found) = read().iter().filter_map(|slot| slot.get()?.as_ref()).find_map(in_report) {
+        return Ok(Some(found));
+    }
+    let quoted = format!("\"{model_type}\"");
+    for (place, (_, report)) in EMBEDDED.iter().enumerate() {
+        // A report spells out every type that it has.
+        if std::str::from_utf8(report).is_ok_and(|report| report.contains(&quoted))
+            && let Some(found) = in_report(at(place)?)
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether `endpoint` is on the host of a built-in profile.
