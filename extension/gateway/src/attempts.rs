@@ -7,8 +7,8 @@ use pg_llm_sandbox::interrupt::{Interrupt, Wake};
 use pg_llm_sandbox::{CallError as SandboxCallError, Grant, LogLine};
 use uuid::Uuid;
 
+use crate::call_options::CallOptions;
 use crate::error::{CallError, ErrorKind};
-use crate::options::ChatOptions;
 use crate::retry::{DEFAULT_ATTEMPTS, wait_before_retry};
 use crate::route::Route;
 
@@ -26,17 +26,12 @@ pub(crate) struct Attempts {
 
 impl Attempts {
     /// The call begins here. `options` are over the model's defaults already.
-    pub(crate) fn begin(route: &Route, options: &ChatOptions) -> Self {
-        Self::within(route, options.timeout, options.max_attempts)
-    }
-
-    /// The same for calls that are no chats.
-    pub(crate) fn within(route: &Route, timeout: Option<Duration>, max_attempts: Option<u32>) -> Self {
+    pub(crate) fn begin(route: &Route, options: &CallOptions) -> Self {
         Self {
             instance: route.instance.clone(),
             started: Instant::now(),
-            timeout: timeout.unwrap_or(route.timeout).min(route.timeout_ceiling),
-            most: max_attempts.unwrap_or(DEFAULT_ATTEMPTS),
+            timeout: options.timeout.unwrap_or(route.timeout).min(route.timeout_ceiling),
+            most: options.max_attempts.unwrap_or(DEFAULT_ATTEMPTS),
             made: 0,
             log: Vec::new(),
         }

@@ -19,7 +19,7 @@ use crate::structured::{self, AnswerFormat};
 /// When the provider fails for good, the guest misbehaves, time is over, or the interrupt ends the call. Then nothing is tried any more.
 pub fn chat(route: &Route, prompt: &str, options: ChatOptions, interrupt: &Arc<dyn Interrupt>) -> Result<ChatOutcome, CallError> {
     let options = options.over(&route.spec.defaults);
-    let mut attempts = Attempts::begin(route, &options);
+    let mut attempts = Attempts::begin(route, &options.call);
     let request = request(route, prompt, &options);
     let answer = attempts.run(route, interrupt, |grant| {
         let outcome = route.provider.complete(grant, &request);
@@ -86,6 +86,6 @@ pub(crate) fn request(route: &Route, prompt: &str, options: &ChatOptions) -> Cha
         tool_choice: options.tool_choice.clone(),
         response_format: options.response_format.as_ref().and_then(|format| format.to_wire(route.spec.json_schema)),
         reasoning: options.reasoning.clone(),
-        extra_body: options.extra_body.as_ref().map(|b| serde_json::Value::Object(b.clone()).to_string()),
+        extra_body: options.call.extra_body_text(),
     }
 }

@@ -51,7 +51,7 @@ impl EmbedOptions {
         Self {
             dimensions: self.dimensions.or(route.spec.embedding_dimensions),
             purpose: self.purpose,
-            call: self.call.over(&route.spec.defaults),
+            call: self.call.over(&route.spec.defaults.call),
         }
     }
 }
@@ -98,7 +98,7 @@ pub struct EmbedOutcome {
 /// # Errors
 /// As [`crate::chat`]; also when the vectors of several requests have several lengths.
 pub fn embed(route: &Route, texts: Vec<String>, options: &EmbedOptions, interrupt: &Arc<dyn Interrupt>) -> Result<EmbedOutcome, CallError> {
-    let mut attempts = Attempts::within(route, options.call.timeout, options.call.max_attempts);
+    let mut attempts = Attempts::begin(route, &options.call);
     let mut request = EmbedRequest {
         model: route.spec.model_name.clone(),
         settings: route.spec.settings_text(),
@@ -165,16 +165,7 @@ fn fault(request: &EmbedRequest, first: Option<&Vec<f32>>, vectors: &[Vec<f32>])
 }
 
 pub(crate) fn protocol(message: &str) -> SandboxCallError {
-    SandboxCallError::Failed(Failure {
-        kind: FailureKind::Protocol,
-        status: None,
-        code: None,
-        message: message.to_owned(),
-        retry_after_ms: None,
-        retryable: None,
-        request_id: None,
-        raw: None,
-    })
+    SandboxCallError::Failed(Failure::new(FailureKind::Protocol, message))
 }
 
 fn add(sum: &Usage, more: &Usage) -> Usage {

@@ -1,11 +1,10 @@
 //! Options of a call: `options jsonb`, and the same keys as defaults in a model's configuration.
 
-use std::time::Duration;
-
 use pg_llm_sandbox::types::{Media, Message, Reasoning, Sampling, Tool, ToolChoice};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::answer_format;
+use crate::call_options::CallOptions;
 use crate::error::ConfigError;
 use crate::media::{self, Kind};
 use crate::members::Members;
@@ -44,16 +43,10 @@ pub struct ChatOptions {
     pub response_format: Option<AnswerFormat>,
     /// How much the model may think.
     pub reasoning: Option<Reasoning>,
-    /// Merged over the request's body.
-    pub extra_body: Option<Map<String, Value>>,
     /// Whether the provider's response is wanted as it came.
     pub include_raw: Option<bool>,
-    /// Time for everything, retries included.
-    pub timeout: Option<Duration>,
-    /// Calls of the provider at most.
-    pub max_attempts: Option<u32>,
-    /// What a failure becomes.
-    pub on_error: Option<OnError>,
+    /// What every call has.
+    pub call: CallOptions,
 }
 
 /// [`Sampling`] with absence for lists too.
@@ -143,11 +136,8 @@ impl ChatOptions {
             tool_choice: m.raw("tool_choice").map(tool_choice).transpose()?,
             response_format: m.raw("response_format").map(answer_format::parse).transpose()?,
             reasoning: reasoning(m)?,
-            extra_body: extra_body(m)?,
             include_raw: m.get("include_raw", "true or false")?,
-            timeout: m.get_if("timeout_ms", "a positive number of milliseconds", |v: &u64| *v > 0)?.map(Duration::from_millis),
-            max_attempts: m.get_if("max_attempts", &format!("an integer from 1 to {MAX_ATTEMPTS}"), |v| (1..=MAX_ATTEMPTS).contains(v))?,
-            on_error: m.get::<String>("on_error", ON_ERROR)?.map(|v| OnError::parse(&v)).transpose()?,
+            call: CallOptions::read(m)?,
         })
     }
 
@@ -175,14 +165,8 @@ impl ChatOptions {
             tool_choice: self.tool_choice.or_else(|| defaults.tool_choice.clone()),
             response_format: self.response_format.or_else(|| defaults.response_format.clone()),
             reasoning: self.reasoning.or_else(|| defaults.reasoning.clone()),
-            extra_body: match (self.extra_body, &defaults.extra_body) {
-                (Some(own), Some(theirs)) => Some(theirs.clone().into_iter().chain(own).collect()),
-                (own, theirs) => own.or_else(|| theirs.clone()),
-            },
             include_raw: self.include_raw.or(defaults.include_raw),
-            timeout: self.timeout.or(defaults.timeout),
-            max_attempts: self.max_attempts.or(defaults.max_attempts),
-            on_error: self.on_error.or(defaults.on_error),
+            call: self.call.over(&defaults.call),
         }
     }
 }
@@ -293,25 +277,6 @@ fn media(m: &Members<'_>, kind: Kind) -> Result<Vec<Media>, ConfigError> {
     m.raw(kind.option()).map_or(Ok(Vec::new()), |value| media::parse_list(value, kind))
 }
 
-/// Numbers in it must be such that an adapter can read them.
-fn extra_body(m: &Members<'_>) -> Result<Option<Map<String, Value>>, ConfigError> {
-    fn finite(value: &Value) -> bool {
-        match value {
-            Value::Number(number) => number.as_f64().is_some_and(f64::is_finite),
-            Value::Array(items) => items.iter().all(finite),
-            Value::Object(members) => members.values().all(finite),
-            _ => true,
-        }
-    }
-    let body: Option<Map<String, Value>> = m.get("extra_body", "an object")?;
-    match body {
-        Some(body) if !body.values().all(finite) => {
-            Err(ConfigError::invalid("option \"extra_body\" has a number beyond the range of doubles", None))
-        }
-        body => Ok(body),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,6 +338,6 @@ mod tests {
         assert_eq!(merged.sampling.to_wire().logprobs, None);
         assert_eq!(merged.sampling.temperature, Some(0.0));
         assert_eq!(merged.system.as_deref(), Some("a"));
-        assert_eq!(Value::Object(merged.extra_body.unwrap()), json!({"x": 1, "y": 2}));
+        assert_eq!(Value::Object(merged.call.extra_body.unwrap()), json!({"x": 1, "y": 2}));
     }
 }

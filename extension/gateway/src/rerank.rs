@@ -36,7 +36,7 @@ impl RerankOptions {
     /// These options over the model's configuration.
     #[must_use]
     pub fn over(self, route: &Route) -> Self {
-        Self { top_n: self.top_n, call: self.call.over(&route.spec.defaults) }
+        Self { top_n: self.top_n, call: self.call.over(&route.spec.defaults.call) }
     }
 }
 
@@ -60,7 +60,7 @@ pub fn rerank(
     options: &RerankOptions,
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<RerankOutcome, CallError> {
-    let mut attempts = Attempts::within(route, options.call.timeout, options.call.max_attempts);
+    let mut attempts = Attempts::begin(route, &options.call);
     let request = RerankRequest {
         model: route.spec.model_name.clone(),
         settings: route.spec.settings_text(),

@@ -74,7 +74,7 @@ impl AnswerStream {
     /// A stream that has asked for nothing yet; its time runs from here.
     pub fn new(route: Route, prompt: &str, options: ChatOptions, interrupt: Arc<dyn Interrupt>) -> Self {
         let options = options.over(&route.spec.defaults);
-        let attempts = Attempts::begin(&route, &options);
+        let attempts = Attempts::begin(&route, &options.call);
         let state = State::Fresh(Box::new(request(&route, prompt, &options)));
         let assembly = Assembly::default();
         Self { request_id: Uuid::now_v7(), route, options, interrupt, attempts, state, assembly, most: 0, tokens: None }

@@ -204,18 +204,16 @@ fn answer_bytes(answer: &Answer) -> u64 {
     sum as u64
 }
 
+impl Failure {
+    /// Of this kind, in words of the host's own, and nothing else known.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, status: None, code: None, message: message.into(), retry_after_ms: None, retryable: None, request_id: None, raw: None }
+    }
+}
+
 /// The component has no such export.
 fn unsupported<T>(what: &str) -> Outcome<T> {
-    let failure = Failure {
-        kind: FailureKind::Unsupported,
-        status: None,
-        code: None,
-        message: format!("its provider has no {what}"),
-        retry_after_ms: None,
-        retryable: None,
-        request_id: None,
-        raw: None,
-    };
+    let failure = Failure::new(FailureKind::Unsupported, format!("its provider has no {what}"));
     Outcome { result: Err(CallError::Failed(failure)), log: Vec::new(), log_dropped: 0, usage: Usage::default() }
 }
 

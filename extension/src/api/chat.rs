@@ -22,7 +22,7 @@ struct Called {
 fn chat(args: &Args<'_>) -> Result<Returned, Failure> {
     let Some(prompt) = args.text(1)? else { return Ok(Returned::Null) };
     let options = options(args)?;
-    model_call::refuse_error_objects(options.on_error, "Use pg_llm_chat_json(), or \"null\": an error is never text in the answer.")?;
+    model_call::refuse_error_objects(options.call.on_error, "Use pg_llm_chat_json(), or \"null\": an error is never text in the answer.")?;
     let called = call(args, &prompt, options)?;
     match called.outcome {
         Ok(outcome) => Ok(Returned::Text(outcome.text())),
@@ -53,7 +53,7 @@ pub(super) fn options(args: &Args<'_>) -> Result<ChatOptions, SqlError> {
 
 fn call(args: &Args<'_>, prompt: &str, options: ChatOptions) -> Result<Called, Failure> {
     let route = model_call::resolve(args)?;
-    let on_error = model_call::on_error(options.on_error, &route);
+    let on_error = model_call::on_error(options.call.on_error, &route);
     let outcome = model_call::run(|interrupt| pg_llm_gateway::chat(&route, prompt, options, interrupt))?;
     model_call::log(&route, &outcome, |outcome| &outcome.log);
     Ok(Called { outcome, instance: route.instance, on_error })

@@ -27,7 +27,7 @@ struct Pulled {
 }
 
 fn as_columns(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
-    Ok(begin(args, |options| model_call::refuse_error_objects(options.on_error, "Use pg_llm_chat_stream_json()."))?
+    Ok(begin(args, |options| model_call::refuse_error_objects(options.call.on_error, "Use pg_llm_chat_stream_json()."))?
         .map(|pulled| Box::new(Columns { pulled, seq_no: 0 }) as Box<dyn Rows>))
 }
 
@@ -41,7 +41,7 @@ fn begin(args: &Args<'_>, check: impl FnOnce(&ChatOptions) -> Result<(), SqlErro
     let options = chat::options(args)?;
     check(&options)?;
     let route = model_call::resolve(args)?;
-    let on_error = model_call::on_error(options.on_error, &route);
+    let on_error = model_call::on_error(options.call.on_error, &route);
     let interrupt = MainThread::sending_rows();
     let stream = AnswerStream::new(route.clone(), &prompt, options, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
     Ok(Some(Pulled { route, stream, interrupt, on_error }))

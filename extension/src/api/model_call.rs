@@ -50,7 +50,7 @@ pub(super) fn log<T>(route: &Route, outcome: &Result<T, CallError>, of_success: 
 
 /// What a failure is to become: as the call says, else its model, else the setting.
 pub(super) fn on_error(called: Option<OnError>, route: &Route) -> OnError {
-    called.or(route.spec.defaults.on_error).unwrap_or_else(|| gucs::on_error().into())
+    called.or(route.spec.defaults.call.on_error).unwrap_or_else(|| gucs::on_error().into())
 }
 
 /// 22023 for functions that have no column for an error.
