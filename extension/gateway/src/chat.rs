@@ -13,19 +13,46 @@ use crate::outcome::ChatOutcome;
 use crate::route::Route;
 use crate::structured::{self, AnswerFormat};
 
-/// Asks a model and waits for its whole answer.
-///
-/// # Errors
-/// When the provider fails for good, the guest misbehaves, time is over, or the interrupt ends the call. Then nothing is tried any more.
-pub fn chat(route: &Route, prompt: &str, options: ChatOptions, interrupt: &Arc<dyn Interrupt>) -> Result<ChatOutcome, CallError> {
-    let options = options.over(&route.spec.defaults);
-    let mut attempts = Attempts::begin(route, &options.call);
-    let request = request(route, prompt, &options);
-    let answer = attempts.run(route, interrupt, |grant| {
-        let outcome = route.provider.complete(grant, &request);
-        (outcome.result, outcome.log)
-    })?;
-    outcome(route, &options, answer, &mut attempts, interrupt, Some(&request))
+/// A chat that is to be had: all of it is known, nothing has been sent.
+#[derive(Clone)]
+pub struct ChatCall {
+    route: Route,
+    /// Over the model's defaults.
+    options: ChatOptions,
+    request: ChatRequest,
+}
+
+impl ChatCall {
+    /// Asks `route`'s model for an answer to `prompt`.
+    pub fn new(route: Route, prompt: &str, options: ChatOptions) -> Self {
+        let options = options.over(&route.spec.defaults);
+        let request = request(&route, prompt, &options);
+        Self { route, options, request }
+    }
+
+    /// The model.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// Its options, over the model's defaults.
+    pub fn options(&self) -> &ChatOptions {
+        &self.options
+    }
+
+    /// Asks and waits for the whole answer. The call's time runs from here.
+    ///
+    /// # Errors
+    /// When the provider fails for good, the guest misbehaves, time is over, or the interrupt ends the call. Then nothing is tried any more.
+    pub fn run(&self, interrupt: &Arc<dyn Interrupt>) -> Result<ChatOutcome, CallError> {
+        let Self { route, options, request } = self;
+        let mut attempts = Attempts::begin(route, &options.call);
+        let answer = attempts.run(route, interrupt, |grant| {
+            let outcome = route.provider.complete(grant, request);
+            (outcome.result, outcome.log)
+        })?;
+        outcome(route, options, answer, &mut attempts, interrupt, Some(request))
+    }
 }
 
 /// What came of an answer. With `request` it may be asked for once more, where it does not fit its schema.

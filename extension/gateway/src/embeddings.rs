@@ -96,7 +96,7 @@ pub struct EmbedOutcome {
 /// Asks for the vectors of `texts`. `options` are over the model's already ([`EmbedOptions::over`]).
 ///
 /// # Errors
-/// As [`crate::chat`]; also when the vectors of several requests have several lengths.
+/// As [`crate::ChatCall::run`]; also when the vectors of several requests have several lengths.
 pub fn embed(route: &Route, texts: Vec<String>, options: &EmbedOptions, interrupt: &Arc<dyn Interrupt>) -> Result<EmbedOutcome, CallError> {
     let mut attempts = Attempts::begin(route, &options.call);
     let mut request = EmbedRequest {

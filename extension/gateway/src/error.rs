@@ -82,6 +82,20 @@ const MESSAGE_BYTES: usize = 400;
 const BODY_BYTES: usize = 1000;
 
 impl CallError {
+    /// The interrupt ended the call.
+    pub(crate) fn cancelled() -> Self {
+        Self::plain(ErrorKind::Cancelled, "the call was cancelled".to_owned())
+    }
+
+    /// The host could not do its part.
+    pub(crate) fn internal(what: &str) -> Self {
+        Self::plain(ErrorKind::Internal, what.to_owned())
+    }
+
+    fn plain(kind: ErrorKind, message: String) -> Self {
+        Self { kind, message, detail: None, hint: None, attempts: 0, log: Vec::new() }
+    }
+
     pub(crate) fn new(instance: &str, timeout_ms: u128, error: &SandboxCallError) -> Self {
         let plain = |kind, what: String, detail: Option<String>, hint: Option<&str>| Self {
             kind,

@@ -1,8 +1,9 @@
 //! LLM policy: what a model's configuration and a call's options mean, how a provider is called and called again, and what comes of it.
 //!
 //! Knows nothing of Postgres, and of WebAssembly only that a [`pg_llm_sandbox::Provider`] can be called. The way of one chat:
-//! [`ChatOptions`] over the defaults of a [`ModelSpec`] make a request; [`chat`] sends it along a [`Route`] and tries again where that is right
-//! ([`retry`]); the answer becomes a [`ChatOutcome`], or a [`CallError`] with words for its caller. An [`AnswerStream`] is the same, piece by piece.
+//! [`ChatOptions`] over the defaults of a [`ModelSpec`] make a [`ChatCall`], which is sent along a [`Route`] and again where that is right
+//! ([`retry`]); the answer becomes a [`ChatOutcome`], or a [`CallError`] with words for its caller. An [`AnswerStream`] is the same, piece by piece; [`InFlight`] are
+//! many at once.
 
 mod answer_format;
 mod assembly;
@@ -13,12 +14,14 @@ mod confidence;
 mod embeddings;
 mod error;
 mod extract;
+mod in_flight;
 mod media;
 mod members;
 mod messages;
 mod model_list;
 mod options;
 mod outcome;
+mod pool;
 mod rerank;
 pub mod retry;
 mod route;
@@ -28,12 +31,14 @@ mod stream;
 mod structured;
 
 pub use call_options::CallOptions;
-pub use chat::chat;
+pub use chat::ChatCall;
 pub use embeddings::{EmbedOptions, EmbedOutcome, embed};
 pub use error::{CallError, ConfigError, ConfigErrorKind, ErrorKind};
+pub use in_flight::{InFlight, Landing};
 pub use model_list::list_models;
 pub use options::{ChatOptions, OnError};
 pub use outcome::ChatOutcome;
+pub use pool::MOST_THREADS;
 pub use rerank::{RerankOptions, RerankOutcome, rerank};
 pub use route::Route;
 pub use spec::{ModelSpec, ParsedConfig};

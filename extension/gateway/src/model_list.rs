@@ -13,7 +13,7 @@ use crate::route::Route;
 /// Asks the provider which models there are, with the model's endpoint and key.
 ///
 /// # Errors
-/// As [`crate::chat`].
+/// As [`crate::ChatCall::run`].
 pub fn list_models(route: &Route, interrupt: &Arc<dyn Interrupt>) -> Result<(Vec<ModelInfo>, Vec<LogLine>), CallError> {
     let mut attempts = Attempts::begin(route, &route.spec.defaults.call);
     let settings = route.spec.settings_text();

@@ -74,7 +74,7 @@ pub enum Logprobs {
 }
 
 /// Options that may also stand in a model's configuration, as its defaults.
-pub(crate) const DEFAULTABLE: [&str; 20] = [
+pub(crate) const DEFAULTABLE: &[&str] = &[
     "system",
     "temperature",
     "top_p",
@@ -97,11 +97,11 @@ pub(crate) const DEFAULTABLE: [&str; 20] = [
     "on_error",
 ];
 
-const PER_CALL: [&str; 3] = ["messages", "images", "documents"];
+const PER_CALL: &[&str] = &["messages", "images", "documents"];
 
 /// Options of the design that no code reads yet.
-const LATER: [&str; 8] =
-    ["cache", "max_concurrency", "filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance", "strategy"];
+const LATER: &[&str] =
+    &["cache", "max_concurrency", "filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance", "strategy"];
 
 /// Most that `max_attempts` may be.
 pub(crate) const MAX_ATTEMPTS: u32 = 10;
@@ -110,7 +110,7 @@ impl ChatOptions {
     /// Reads `options jsonb`.
     pub fn parse(options: &Value) -> Result<Self, ConfigError> {
         let members = Members::of("option", options)?;
-        members.check_names(DEFAULTABLE.into_iter().chain(PER_CALL), &LATER)?;
+        members.check_names(DEFAULTABLE.iter().chain(PER_CALL).copied(), LATER)?;
         Self::read(&members)
     }
 

@@ -52,7 +52,7 @@ pub struct RerankOutcome {
 /// Asks for the order of `documents`. `options` are over the model's already ([`RerankOptions::over`]).
 ///
 /// # Errors
-/// As [`crate::chat`]; also when the order names what is not among the documents.
+/// As [`crate::ChatCall::run`]; also when the order names what is not among the documents.
 pub fn rerank(
     route: &Route,
     query: String,

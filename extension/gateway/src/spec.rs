@@ -54,14 +54,14 @@ pub struct ParsedConfig {
 }
 
 /// `is_local_fallback` is what the older form of `pg_llm_add_model` says; it is kept for the fallback policy to come.
-const OWN: [&str; 6] = ["model_name", "api_endpoint", "limits", "is_local_fallback", "embedding_dimensions", "json_schema"];
+const OWN: &[&str] = &["model_name", "api_endpoint", "limits", "is_local_fallback", "embedding_dimensions", "json_schema"];
 /// Taken out of the configuration and encrypted.
-const SECRET: [&str; 5] = ["api_key", "keys", "access_key_id", "access_key_secret", "session_token"];
+const SECRET: &[&str] = &["api_key", "keys", "access_key_id", "access_key_secret", "session_token"];
 /// How the names of settings end that say where access tokens come from.
 const TOKEN_URL: &str = "token_url";
 /// Keys of the design that no code reads yet.
-const LATER: [&str; 8] =
-    ["filters", "fallback_instance", "confidence_threshold", "max_concurrency", "rate_limit", "budget", "price", "on_filter_error"];
+const LATER: &[&str] =
+    &["filters", "fallback_instance", "confidence_threshold", "max_concurrency", "rate_limit", "budget", "price", "on_filter_error"];
 const LIMITS: [&str; 3] = ["memory_mb", "cpu_ms", "response_bytes"];
 
 impl ModelSpec {
@@ -78,7 +78,7 @@ impl ModelSpec {
         let m = Members::of("config key", config)?;
         let schema = description.settings_schema.get("properties").and_then(Value::as_object);
         let settings_names = schema.into_iter().flat_map(Map::keys).map(String::as_str);
-        m.check_names(OWN.into_iter().chain(SECRET).chain(DEFAULTABLE).chain(settings_names.clone()), &LATER)?;
+        m.check_names(OWN.iter().chain(SECRET).chain(DEFAULTABLE).copied().chain(settings_names.clone()), LATER)?;
 
         let mut settings = profile.settings.clone();
         let mut token_urls = Vec::new();

@@ -98,7 +98,7 @@ impl AnswerStream {
     /// The next piece; none after the end, and after an error.
     ///
     /// # Errors
-    /// As [`crate::chat`]. Pieces that came before it stand.
+    /// As [`crate::ChatCall::run`]. Pieces that came before it stand.
     #[allow(clippy::should_implement_trait, reason = "an iterator would have to be fused by its user; this one ends by Result<Option>")]
     pub fn next(&mut self) -> Result<Option<Delta>, CallError> {
         loop {

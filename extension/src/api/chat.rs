@@ -1,6 +1,6 @@
 //! `pg_llm_chat` and `pg_llm_chat_json`.
 
-use pg_llm_gateway::{CallError, ChatOptions, ChatOutcome, OnError};
+use pg_llm_gateway::{CallError, ChatCall, ChatOptions, ChatOutcome, OnError};
 
 use super::model_call;
 use crate::backend::calls::{Args, Returned, sql_functions};
@@ -54,7 +54,8 @@ pub(super) fn options(args: &Args<'_>) -> Result<ChatOptions, SqlError> {
 fn call(args: &Args<'_>, prompt: &str, options: ChatOptions) -> Result<Called, Failure> {
     let route = model_call::resolve(args)?;
     let on_error = model_call::on_error(options.call.on_error, &route);
-    let outcome = model_call::run(|interrupt| pg_llm_gateway::chat(&route, prompt, options, interrupt))?;
-    model_call::log(&route, &outcome, |outcome| &outcome.log);
-    Ok(Called { outcome, instance: route.instance, on_error })
+    let call = ChatCall::new(route, prompt, options);
+    let outcome = model_call::run(|interrupt| call.run(interrupt))?;
+    model_call::log(call.route(), &outcome, |outcome| &outcome.log);
+    Ok(Called { outcome, instance: call.route().instance.clone(), on_error })
 }
