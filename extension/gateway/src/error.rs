@@ -51,6 +51,8 @@ pub enum ErrorKind {
     Refused,
     /// Rate limit of the provider, after all attempts.
     RateLimited,
+    /// The process has no thread or no descriptor left.
+    NoResources,
     /// A size limit of ours.
     TooLarge,
     /// The guest misbehaved.
@@ -90,6 +92,11 @@ impl CallError {
     /// The host could not do its part.
     pub(crate) fn internal(what: &str) -> Self {
         Self::plain(ErrorKind::Internal, what.to_owned())
+    }
+
+    /// The process has no `what` left.
+    pub(crate) fn no_resources(what: &dyn std::fmt::Display) -> Self {
+        Self::plain(ErrorKind::NoResources, format!("calls cannot run at the same time here: {what}"))
     }
 
     fn plain(kind: ErrorKind, message: String) -> Self {

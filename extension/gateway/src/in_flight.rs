@@ -58,12 +58,11 @@ impl<T: Send + 'static> InFlight<T> {
     /// # Errors
     /// When the process has no thread or no descriptor left.
     pub fn new(threads: usize, interrupt: Arc<dyn Interrupt>) -> Result<Self, CallError> {
-        let io = |e: &dyn std::fmt::Display| CallError::internal(&format!("calls cannot run at the same time here: {e}"));
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| io(&e))?;
-        let switch = StopSwitch::new().map_err(|e| io(&e))?;
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| CallError::no_resources(&e))?;
+        let switch = StopSwitch::new().map_err(|e| CallError::no_resources(&e))?;
         let state = Mutex::new(LandedState { results: VecDeque::new(), running: 0 });
         let landed = Arc::new(Landed { state, event, empty: Condvar::new() });
-        let pool = pool::take(threads).map_err(|e| io(&e))?;
+        let pool = pool::take(threads).map_err(|e| CallError::no_resources(&e))?;
         Ok(Self { pool: Some(pool), interrupt, switch, landed, open: 0 })
     }
 

@@ -41,6 +41,8 @@ pub(crate) enum State {
     Guest,
     /// 53400: a rate limit or a budget.
     RateLimit,
+    /// 53000: no thread, no descriptor left.
+    NoResources,
     /// 54000: a size limit.
     TooLarge,
     /// 54001: not enough stack left.
@@ -71,6 +73,7 @@ impl State {
             Self::Provider => PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
             Self::Guest => PgSqlErrorCode::ERRCODE_E_R_E_CONTAINING_SQL_NOT_PERMITTED,
             Self::RateLimit => PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            Self::NoResources => PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
             Self::TooLarge => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::StackDepth => PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX,
             Self::Cancelled => PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
@@ -168,6 +171,7 @@ impl From<CallError> for SqlError {
             ErrorKind::Unsupported => State::Unsupported,
             ErrorKind::Refused => State::Forbidden,
             ErrorKind::RateLimited => State::RateLimit,
+            ErrorKind::NoResources => State::NoResources,
             ErrorKind::TooLarge => State::TooLarge,
             ErrorKind::Guest => State::Guest,
             ErrorKind::Internal => State::Internal,

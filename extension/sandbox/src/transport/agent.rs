@@ -15,6 +15,10 @@ use super::dial::{Connected, Dial, NotYet};
 /// Idle connections are kept this long: shorter than what servers and middle boxes keep them.
 const IDLE: Duration = Duration::from_secs(20);
 
+/// Idle connections to one host, and to all, that are kept: those of the calls that a statement has in flight at the same time, between its rows.
+const IDLE_PER_HOST: usize = 64;
+const IDLE_MOST: usize = 128;
+
 /// Longest head of a response, in bytes.
 const HEAD_BYTES: usize = 64 << 10;
 
@@ -66,8 +70,8 @@ fn agent(roots: Option<RootCerts>) -> Agent {
         .max_response_header_size(HEAD_BYTES - 1)
         .input_buffer_size(HEAD_BYTES)
         .output_buffer_size(HEAD_BYTES)
-        .max_idle_connections(16)
-        .max_idle_connections_per_host(8)
+        .max_idle_connections(IDLE_MOST)
+        .max_idle_connections_per_host(IDLE_PER_HOST)
         .max_idle_age(IDLE)
         .build();
     Agent::with_parts(config, Dial.chain(RustlsConnector::default()).chain(Connected), NotYet)
