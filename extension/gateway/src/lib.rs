@@ -41,6 +41,6 @@ pub use outcome::ChatOutcome;
 pub use pool::MOST_THREADS;
 pub use rerank::{RerankOptions, RerankOutcome, rerank};
 pub use route::Route;
-pub use spec::{ModelSpec, ParsedConfig};
+pub use spec::{ModelSpec, ParsedConfig, RateLimit};
 pub use stream::{AnswerStream, Delta, StreamOutcome};
 pub use structured::{AnswerFormat, SchemaFormat};

@@ -29,6 +29,19 @@ pub struct ModelSpec {
     pub json_schema: bool,
     /// Limits of its own, below the server's.
     pub limits: ModelLimits,
+    /// Most requests that are in flight at the same time, of all sessions together; 1..=10 000. None: as many as come.
+    pub max_concurrency: Option<u32>,
+    /// Requests and tokens a minute, of all sessions together.
+    pub rate_limit: RateLimit,
+}
+
+/// How much a model may be asked in a minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests.
+    pub rpm: Option<u32>,
+    /// Tokens, of prompts and answers together.
+    pub tpm: Option<u32>,
 }
 
 /// What a model's configuration says of limits; each can only lower the server's setting.
@@ -54,14 +67,14 @@ pub struct ParsedConfig {
 }
 
 /// `is_local_fallback` is what the older form of `pg_llm_add_model` says; it is kept for the fallback policy to come.
-const OWN: &[&str] = &["model_name", "api_endpoint", "limits", "is_local_fallback", "embedding_dimensions", "json_schema"];
+const OWN: &[&str] =
+    &["model_name", "api_endpoint", "limits", "is_local_fallback", "embedding_dimensions", "json_schema", "max_concurrency", "rate_limit"];
 /// Taken out of the configuration and encrypted.
 const SECRET: &[&str] = &["api_key", "keys", "access_key_id", "access_key_secret", "session_token"];
 /// How the names of settings end that say where access tokens come from.
 const TOKEN_URL: &str = "token_url";
 /// Keys of the design that no code reads yet.
-const LATER: &[&str] =
-    &["filters", "fallback_instance", "confidence_threshold", "max_concurrency", "rate_limit", "budget", "price", "on_filter_error"];
+const LATER: &[&str] = &["filters", "fallback_instance", "confidence_threshold", "budget", "price", "on_filter_error"];
 const LIMITS: [&str; 3] = ["memory_mb", "cpu_ms", "response_bytes"];
 
 impl ModelSpec {
@@ -119,6 +132,8 @@ impl ModelSpec {
             embedding_dimensions: crate::embeddings::dimensions(&m, "embedding_dimensions")?,
             json_schema: m.get("json_schema", "true or false")?.unwrap_or_else(|| profile.capabilities.iter().any(|c| c == "json_schema")),
             limits: limits(&m)?,
+            max_concurrency: m.get_if("max_concurrency", "an integer from 1 to 10000", |v| (1..=10_000).contains(v))?,
+            rate_limit: rate_limit(&m)?,
         };
         m.get::<bool>("is_local_fallback", "a boolean")?;
         let keys = secrets(&m)?;
@@ -178,6 +193,15 @@ fn limits(m: &Members<'_>) -> Result<ModelLimits, ConfigError> {
         cpu_ms: l.get_if("cpu_ms", "a positive number of milliseconds", |v| *v > 0)?,
         response_bytes: l.get_if("response_bytes", "a positive number of bytes", |v| *v > 0)?,
     })
+}
+
+fn rate_limit(m: &Members<'_>) -> Result<RateLimit, ConfigError> {
+    let Some(value) = m.raw("rate_limit") else { return Ok(RateLimit::default()) };
+    let l = Members::of("rate_limit member", value)?;
+    l.check_names(["rpm", "tpm"].into_iter(), &[])?;
+    let number =
+        |name, what| l.get_if(name, &format!("a number of {what} a minute from 1 to 1000000000"), |v| (1..=1_000_000_000).contains(v));
+    Ok(RateLimit { rpm: number("rpm", "requests")?, tpm: number("tpm", "tokens")? })
 }
 
 fn secrets(m: &Members<'_>) -> Result<Vec<(String, Secret)>, ConfigError> {
@@ -278,6 +302,13 @@ mod tests {
             json!({"stream_usage": "yes"}),
             json!({"limits": {"memory_mb": 0}}),
             json!({"keys": {"x": 1}}),
+            json!({"max_concurrency": 0}),
+            json!({"max_concurrency": 10_001}),
+            json!({"max_concurrency": 1.5}),
+            json!({"rate_limit": 60}),
+            json!({"rate_limit": {"rpm": 0}}),
+            json!({"rate_limit": {"tpm": 1_000_000_001}}),
+            json!({"rate_limit": {"rpd": 1}}),
         ] {
             assert!(parse("openai", &bad).is_err(), "{bad}");
         }
