@@ -68,6 +68,24 @@ CREATE TABLE _pg_llm_catalog.keys (
 );
 COMMENT ON TABLE _pg_llm_catalog.keys IS 'API keys, encrypted with a master key that is not in the database.';
 
+-- Sessions remember models between calls, and hear of each change (extension/src/backend/news.rs). Before the row, not after: a function in the same statement may
+-- call a model. By row: logical replication fires no other triggers; and always, where session_replication_role turns triggers off.
+CREATE FUNCTION _pg_llm_catalog.announce_change() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'pg_llm_announce_change_wrapper';
+COMMENT ON FUNCTION _pg_llm_catalog.announce_change() IS 'Tells all sessions that what they remember of models no longer counts.';
+REVOKE ALL ON FUNCTION _pg_llm_catalog.announce_change() FROM PUBLIC;
+CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.models
+    FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
+CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.providers
+    FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
+CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.grants
+    FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
+CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.keys
+    FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
+ALTER TABLE _pg_llm_catalog.models ENABLE ALWAYS TRIGGER announce_change;
+ALTER TABLE _pg_llm_catalog.providers ENABLE ALWAYS TRIGGER announce_change;
+ALTER TABLE _pg_llm_catalog.grants ENABLE ALWAYS TRIGGER announce_change;
+ALTER TABLE _pg_llm_catalog.keys ENABLE ALWAYS TRIGGER announce_change;
+
 -- A dump keeps it all, in an order that satisfies the foreign keys. API keys stay encrypted: they are of use only with the same master key.
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.modules', '');
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.providers', '');

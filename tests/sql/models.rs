@@ -1,6 +1,7 @@
 //! Models: added, changed, removed, and what other sessions see of it.
 
 mod configuration;
+mod remembered;
 mod secrets;
 mod sessions;
 

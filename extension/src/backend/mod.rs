@@ -10,6 +10,7 @@ pub(crate) mod errors;
 pub(crate) mod gucs;
 pub(crate) mod interrupts;
 pub(crate) mod key_file;
+pub(crate) mod news;
 pub(crate) mod privileges;
 pub(crate) mod rows;
 pub(crate) mod runtime;

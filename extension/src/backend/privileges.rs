@@ -13,7 +13,7 @@ use super::encoding;
 use super::errors::{SqlError, State};
 
 /// The schema of the tables.
-const SCHEMA: &std::ffi::CStr = c"_pg_llm_catalog";
+pub(super) const SCHEMA: &std::ffi::CStr = c"_pg_llm_catalog";
 
 /// The role whose rights count now: inside a SECURITY DEFINER function, its owner.
 pub(crate) fn current_role() -> Oid {

@@ -3,6 +3,7 @@
 pub(crate) mod builtin;
 pub(crate) mod grants;
 pub(crate) mod keys;
+mod known_models;
 pub(crate) mod models;
 pub(crate) mod modules;
 mod query;

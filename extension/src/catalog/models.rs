@@ -70,9 +70,9 @@ static DELETE: Statement = Statement::new(
     &[TEXTOID],
 );
 
-/// Finds a model that `role` may use.
-pub(crate) fn usable(instance: &str, role: Oid) -> Result<StoredModel, SqlError> {
-    let rows = ROUTE.read(&[Param::Text(instance)])?;
+/// Finds a model as it is now.
+pub(super) fn read(instance: &str) -> Result<StoredModel, SqlError> {
+    let rows = ROUTE.read_latest(&[Param::Text(instance)])?;
     let Some(first) = rows.first() else { return Err(unknown(instance)) };
     let mut model = StoredModel::from_row(first)?;
     for row in &rows {
@@ -80,15 +80,24 @@ pub(crate) fn usable(instance: &str, role: Oid) -> Result<StoredModel, SqlError>
             model.keys.push(SealedKey { name, master_key_id: row.required_text(7)?, sealed });
         }
     }
-    if model.users.iter().any(|user| user.to_u32() == 0 || privileges::has_rights_of(role, *user)) || privileges::is_superuser(role) {
-        Ok(model)
-    } else {
-        Err(SqlError::new(State::Forbidden, format!("pg_llm: permission denied for model \"{instance}\""))
-            .hint("Its owner can grant it to you: SELECT pg_llm_grant_model(...)."))
-    }
+    Ok(model)
 }
 
 impl StoredModel {
+    /// Whether both are of the same type with the same configuration.
+    pub(super) fn is_configured_as(&self, other: &Self) -> bool {
+        (&self.model_type, &self.config, &self.uploaded) == (&other.model_type, &other.config, &other.uploaded)
+    }
+
+    /// Fails unless `role` may use the model, which is named `instance`.
+    pub(super) fn check_use(&self, instance: &str, role: Oid) -> Result<(), SqlError> {
+        if self.users.iter().any(|user| user.to_u32() == 0 || privileges::has_rights_of(role, *user)) || privileges::is_superuser(role) {
+            return Ok(());
+        }
+        Err(SqlError::new(State::Forbidden, format!("pg_llm: permission denied for model \"{instance}\""))
+            .hint("Its owner can grant it to you: SELECT pg_llm_grant_model(...)."))
+    }
+
     fn from_row(row: &Row) -> Result<Self, SqlError> {
         let digest = row.bytes(3).and_then(|d| Digest::try_from(d).ok());
         Ok(Self {

@@ -78,13 +78,13 @@ pub(crate) fn insert(digest: &Digest, wasm: &[u8], report: &Report, role: Oid) -
 /// What the compiler said of a stored component.
 pub(crate) fn report(digest: &Digest) -> Result<Report, SqlError> {
     let damaged = || SqlError::new(State::SetUp, "pg_llm: an uploaded module is missing or its report is damaged").hint("Upload it again.");
-    let text = REPORT.read(&[Param::Bytes(digest)])?.first().map(|row| row.required_text(0)).transpose()?.ok_or_else(damaged)?;
+    let text = REPORT.read_latest(&[Param::Bytes(digest)])?.first().map(|row| row.required_text(0)).transpose()?.ok_or_else(damaged)?;
     serde_json::from_str(&text).map_err(|_| damaged())
 }
 
 /// A stored component.
 pub(crate) fn wasm(digest: &Digest) -> Result<Vec<u8>, SqlError> {
-    WASM.read(&[Param::Bytes(digest)])?
+    WASM.read_latest(&[Param::Bytes(digest)])?
         .first()
         .and_then(|row| row.bytes(0))
         .ok_or_else(|| SqlError::new(State::SetUp, "pg_llm: an uploaded module is missing").hint("Upload it again."))

@@ -13,6 +13,7 @@ use pgrx::pg_sys::{Datum, Oid};
 use crate::backend::calls::text_datum;
 use crate::backend::encoding;
 use crate::backend::errors::{SqlError, State};
+use crate::backend::news;
 use crate::backend::privileges::AsOwner;
 
 /// A query and its plan, which is made when it is first needed and revalidated by Postgres when a table changes.
@@ -24,6 +25,17 @@ pub(crate) struct Statement {
 
 // SAFETY: used on the backend's main thread only; every use goes through Postgres functions that check it.
 unsafe impl Sync for Statement {}
+
+/// What a query sees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum View {
+    /// What the statement does that it is run in.
+    Statement,
+    /// What is committed now, and what this transaction has changed itself.
+    Latest,
+    /// As a statement of its own in this transaction. It may change something.
+    Transaction,
+}
 
 /// A parameter.
 #[derive(Clone, Copy)]
@@ -50,17 +62,21 @@ impl Statement {
     /// Runs a query that changes nothing: on a standby, in a read-only transaction and in a parallel worker too.
     pub(crate) fn read(&self, params: &[Param<'_>]) -> Result<Vec<Row>, SqlError> {
         // What this transaction has itself written is seen only through a new snapshot.
-        // SAFETY: reads the transaction's state.
-        let wrote = unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId;
-        self.run(params, !wrote)
+        self.run(params, if has_written() { View::Transaction } else { View::Statement })
+    }
+
+    /// The same on what is committed now, however old the transaction's snapshot is: a right that was revoked is revoked. Processes of a parallel query
+    /// see what its leader's statement sees.
+    pub(crate) fn read_latest(&self, params: &[Param<'_>]) -> Result<Vec<Row>, SqlError> {
+        self.run(params, if news::is_in_parallel() { View::Statement } else { View::Latest })
     }
 
     /// Runs a query that changes something, and gives back what it returns.
     pub(crate) fn write(&self, params: &[Param<'_>]) -> Result<Vec<Row>, SqlError> {
-        self.run(params, false)
+        self.run(params, View::Transaction)
     }
 
-    fn run(&self, params: &[Param<'_>], read_only: bool) -> Result<Vec<Row>, SqlError> {
+    fn run(&self, params: &[Param<'_>], view: View) -> Result<Vec<Row>, SqlError> {
         let _owner = AsOwner::become_owner()?;
         // SAFETY: SPI as its manual has it: connect, plan, execute, copy the rows, finish. A Postgres ERROR in between unwinds us and ends the
         // transaction's SPI state with it.
@@ -70,7 +86,17 @@ impl Statement {
                 self.prepare()?;
             }
             let mut values: Vec<Datum> = params.iter().map(Param::datum).collect();
-            check(pg_sys::SPI_execute_plan(self.plan.get(), values.as_mut_ptr(), ptr::null(), read_only, 0))?;
+            if view == View::Latest {
+                if has_written() {
+                    pg_sys::CommandCounterIncrement();
+                }
+                pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            }
+            let done = pg_sys::SPI_execute_plan(self.plan.get(), values.as_mut_ptr(), ptr::null(), view != View::Transaction, 0);
+            if view == View::Latest {
+                pg_sys::PopActiveSnapshot();
+            }
+            check(done)?;
             let rows = copy_rows();
             check(pg_sys::SPI_finish())?;
             Ok(rows)
@@ -195,6 +221,11 @@ unsafe fn copy_value(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc, co
             _ => Some(Value::Word(datum.value())),
         }
     }
+}
+
+fn has_written() -> bool {
+    // SAFETY: reads the transaction's state.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
 }
 
 fn check(code: i32) -> Result<(), SqlError> {

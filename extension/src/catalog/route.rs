@@ -1,35 +1,29 @@
 //! From a model's name to an owned route that the gateway can follow without Postgres.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use pg_llm_gateway::{ModelSpec, Route};
+use pg_llm_sandbox::Provider;
 use pg_llm_sandbox::keys::KeyRing;
 use pg_llm_sandbox::report::{Description, Profile};
-use pg_llm_sandbox::{Digest, Provider};
 use pgrx::pg_sys::Oid;
 
-use super::models::{self, StoredModel};
-use super::{builtin, keys, modules};
+use super::models::StoredModel;
+use super::{builtin, keys, known_models, modules};
 use crate::backend::errors::{Failure, SqlError, State};
 use crate::backend::{egress, gucs, runtime};
 
-/// A configuration read before, and what it was read from: an equal text means an equal spec.
-struct Known {
-    model_type: String,
-    config: String,
-    uploaded: Option<(Digest, String)>,
-    spec: Arc<ModelSpec>,
-}
-
-static KNOWN: Mutex<Option<HashMap<String, Known>>> = Mutex::new(None);
-/// More models than this are forgotten, and read again when they are called.
-const MOST_KNOWN: usize = 256;
-
 /// Resolves the model `instance` for `role`.
 pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
-    let model = models::usable(instance, role)?;
-    let spec = spec(instance, &model)?;
+    let known = known_models::find(instance)?;
+    let model = &known.model;
+    model.check_use(instance, role)?;
+    let spec = if let Some(spec) = known.spec.get() {
+        Arc::clone(spec)
+    } else {
+        let spec = Arc::new(spec(instance, model)?);
+        Arc::clone(known.spec.get_or_init(|| spec))
+    };
     let private_ok = match &spec.endpoint {
         Some(endpoint) => egress::private_ok(instance, endpoint, model.endpoint_trusted)?,
         None => false,
@@ -42,7 +36,7 @@ pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
     Ok(Route {
         instance: instance.to_owned(),
         spec,
-        provider: provider(&model)?,
+        provider: provider(model)?,
         keys: Arc::new(ring),
         private_ok,
         token_hosts: Arc::new(token_hosts),
@@ -62,30 +56,17 @@ fn provider(model: &StoredModel) -> Result<Provider, Failure> {
     }
 }
 
-fn spec(instance: &str, model: &StoredModel) -> Result<Arc<ModelSpec>, SqlError> {
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_default();
-    if let Some(k) = known.get(instance)
-        && (&k.model_type, &k.config, &k.uploaded) == (&model.model_type, &model.config, &model.uploaded)
-    {
-        return Ok(Arc::clone(&k.spec));
-    }
-    let spec = Arc::new(match &model.uploaded {
+fn spec(instance: &str, model: &StoredModel) -> Result<ModelSpec, SqlError> {
+    match &model.uploaded {
         Some((digest, profile)) => {
             let description = modules::report(digest)?.description;
-            read(instance, &description, profile_of(&description, profile)?, &model.config)?
+            read(instance, &description, profile_of(&description, profile)?, &model.config)
         }
         None => match builtin::find(&model.model_type)? {
-            Some((component, profile)) => read(instance, &component.report.description, profile, &model.config)?,
-            None => return Err(unknown_type(&model.model_type)?),
+            Some((component, profile)) => read(instance, &component.report.description, profile, &model.config),
+            None => Err(unknown_type(&model.model_type)?),
         },
-    });
-    if known.len() >= MOST_KNOWN {
-        known.clear();
     }
-    let (model_type, config, uploaded) = (model.model_type.clone(), model.config.clone(), model.uploaded.clone());
-    known.insert(instance.to_owned(), Known { model_type, config, uploaded, spec: Arc::clone(&spec) });
-    Ok(spec)
 }
 
 fn read(instance: &str, description: &Description, profile: &Profile, config: &str) -> Result<ModelSpec, SqlError> {
