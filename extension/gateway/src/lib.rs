@@ -21,6 +21,7 @@ mod messages;
 mod model_list;
 mod options;
 mod outcome;
+mod parallel;
 mod pool;
 mod rerank;
 pub mod retry;
@@ -38,6 +39,9 @@ pub use in_flight::{InFlight, Landing};
 pub use model_list::list_models;
 pub use options::{ChatOptions, OnError};
 pub use outcome::ChatOutcome;
+pub use parallel::{
+    Candidate, Ended, Judge, Judged, MOST_CANDIDATES, ParallelCall, ParallelOptions, ParallelOutcome, Strategy, StrategyName,
+};
 pub use pool::MOST_THREADS;
 pub use rerank::{RerankOptions, RerankOutcome, rerank};
 pub use route::Route;

@@ -101,7 +101,10 @@ const PER_CALL: &[&str] = &["messages", "images", "documents"];
 
 /// Options of the design that no code reads yet.
 const LATER: &[&str] =
-    &["cache", "max_concurrency", "filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance", "strategy"];
+    &["cache", "max_concurrency", "filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance"];
+
+/// Options that only calls of several models have.
+const OF_PARALLEL: [&str; 2] = ["strategy", "judge_instance"];
 
 /// Most that `max_attempts` may be.
 pub(crate) const MAX_ATTEMPTS: u32 = 10;
@@ -110,7 +113,19 @@ impl ChatOptions {
     /// Reads `options jsonb`.
     pub fn parse(options: &Value) -> Result<Self, ConfigError> {
         let members = Members::of("option", options)?;
-        members.check_names(DEFAULTABLE.iter().chain(PER_CALL).copied(), LATER)?;
+        if let Some(name) = OF_PARALLEL.into_iter().find(|name| members.raw(name).is_some()) {
+            return Err(ConfigError::invalid(
+                format!("option \"{name}\" is for several models"),
+                "pg_llm_parallel_chat() and pg_llm_parallel_chat_json() take it.".to_owned(),
+            ));
+        }
+        Self::parse_beside(options, &[])
+    }
+
+    /// The same where options named `others` may stand beside them, which somebody else reads.
+    pub(crate) fn parse_beside(options: &Value, others: &[&str]) -> Result<Self, ConfigError> {
+        let members = Members::of("option", options)?;
+        members.check_names(DEFAULTABLE.iter().chain(PER_CALL).chain(others).copied(), LATER)?;
         Self::read(&members)
     }
 

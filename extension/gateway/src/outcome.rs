@@ -44,6 +44,25 @@ impl ChatOutcome {
         }
     }
 
+    /// How sure the model was, in 0..=1, where the answer tells.
+    pub fn confidence(&self) -> Option<f64> {
+        confidence::from_logprobs(&self.answer.logprobs)
+    }
+
+    /// Its JSON, where it was to fit a schema.
+    pub(crate) fn structured_value(&self) -> Option<&Value> {
+        self.structured.as_ref().map(|structured| &structured.value)
+    }
+
+    /// The answer in words: its text, and the tools that it asks for.
+    pub(crate) fn shown(&self) -> String {
+        let text = self.text();
+        if self.answer.parts.iter().any(|part| matches!(part, Part::ToolCall(_))) {
+            return json!({"text": text, "tool_calls": tool_calls(&self.answer.parts)}).to_string();
+        }
+        text
+    }
+
     fn whole_text(&self) -> String {
         self.answer.parts.iter().filter_map(|p| if let Part::Text(t) = p { Some(t.as_str()) } else { None }).collect()
     }
@@ -51,7 +70,7 @@ impl ChatOutcome {
     /// What `pg_llm_chat_json` returns.
     pub fn to_json(&self) -> Value {
         let text = self.text();
-        let confidence = confidence::from_logprobs(&self.answer.logprobs);
+        let confidence = self.confidence();
         let mut value = json!({
             "request_id": self.request_id,
             "instance_name": self.instance,
@@ -65,7 +84,7 @@ impl ChatOutcome {
             "fallback_used": false,
             "cached": false,
             "attempts": self.attempts,
-            "latency_ms": (self.latency.as_secs_f64() * 1e6).round() / 1e3,
+            "latency_ms": milliseconds(self.latency),
             "tool_calls": tool_calls(&self.answer.parts),
             "thinking": thinking(&self.answer.parts),
             "parsed": self.parsed(),
@@ -91,6 +110,11 @@ impl ChatOutcome {
     }
 }
 
+/// With three decimals.
+pub(crate) fn milliseconds(time: Duration) -> Value {
+    json!((time.as_secs_f64() * 1e6).round() / 1e3)
+}
+
 fn finish_reason(reason: &FinishReason) -> &str {
     match reason {
         FinishReason::Stop => "stop",
@@ -102,7 +126,7 @@ fn finish_reason(reason: &FinishReason) -> &str {
 }
 
 /// Token counts in one meaning for all providers; null is unknown.
-fn usage(usage: Option<&Usage>) -> Value {
+pub(crate) fn usage(usage: Option<&Usage>) -> Value {
     let Some(u) = usage else { return json!({}) };
     json!({
         "input_tokens": u.input_tokens,

@@ -6,6 +6,7 @@ mod embeddings;
 mod model_call;
 mod model_list;
 mod models;
+mod parallel_chat;
 mod providers;
 
 use crate::backend::errors::{SqlError, State};

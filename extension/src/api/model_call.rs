@@ -36,10 +36,17 @@ pub(super) fn run<T>(call: impl FnOnce(&Arc<dyn Interrupt>) -> Result<T, CallErr
 
 /// What the adapter logged, for who asks for it with `log_min_messages` or `client_min_messages`.
 pub(super) fn log<T>(route: &Route, outcome: &Result<T, CallError>, of_success: impl FnOnce(&T) -> &[LogLine]) {
-    let lines = match outcome {
-        Ok(success) => of_success(success),
-        Err(error) => &error.log,
-    };
+    log_lines(
+        route,
+        match outcome {
+            Ok(success) => of_success(success),
+            Err(error) => &error.log,
+        },
+    );
+}
+
+/// The same of lines that are there.
+pub(super) fn log_lines(route: &Route, lines: &[LogLine]) {
     if !lines.is_empty() && errors::guest_logs_wanted() {
         for line in lines {
             let instance = &route.instance;
@@ -64,11 +71,11 @@ pub(super) fn refuse_error_objects(called: Option<OnError>, instead: &str) -> Re
 /// A failure as the result of a function that returns JSON.
 pub(super) fn error_object(instance: &str, error: CallError) -> Value {
     let attempts = error.attempts;
+    json!({ "instance_name": instance, "response": null, "attempts": attempts, "error": error_json(error) })
+}
+
+/// A failure in SQL's terms.
+pub(super) fn error_json(error: CallError) -> Value {
     let error = SqlError::from(error);
-    json!({
-        "instance_name": instance,
-        "response": null,
-        "attempts": attempts,
-        "error": { "sqlstate": error.state.sqlstate(), "message": error.message, "detail": error.detail, "hint": error.hint },
-    })
+    json!({ "sqlstate": error.state.sqlstate(), "message": error.message, "detail": error.detail, "hint": error.hint })
 }

@@ -1,7 +1,7 @@
 //! Models: names, types, configurations.
 
 use pg_llm_sandbox::Digest;
-use pgrx::pg_sys::{BOOLOID, Oid, TEXTOID};
+use pgrx::pg_sys::{BOOLOID, OIDOID, Oid, TEXTOID};
 
 use super::query::{Param, Row, Statement};
 use crate::backend::errors::{SqlError, State};
@@ -45,6 +45,16 @@ static ROUTE: Statement = Statement::new(
       WHERE m.instance_name OPERATOR(pg_catalog.=) $1",
     &[TEXTOID],
 );
+// By name in the order of bytes, which no collation changes.
+static USABLE: Statement = Statement::new(
+    "SELECT m.instance_name FROM _pg_llm_catalog.models m \
+      WHERE $2 OR EXISTS (SELECT FROM _pg_llm_catalog.grants g \
+             WHERE g.instance_name OPERATOR(pg_catalog.=) m.instance_name \
+               AND (g.role::pg_catalog.oid OPERATOR(pg_catalog.=) 0::pg_catalog.oid \
+                    OR pg_catalog.pg_has_role($1, g.role::pg_catalog.oid, 'USAGE'))) \
+      ORDER BY m.instance_name COLLATE pg_catalog.\"C\" USING OPERATOR(pg_catalog.<) LIMIT $3::pg_catalog.int8",
+    &[OIDOID, BOOLOID, TEXTOID],
+);
 static INSERT: Statement = Statement::new(
     "INSERT INTO _pg_llm_catalog.models (instance_name, model_type, config, endpoint_trusted, local_model) \
      VALUES ($1, $2, $3::pg_catalog.jsonb, $4, $5) ON CONFLICT (instance_name) DO NOTHING RETURNING instance_name",
@@ -81,6 +91,12 @@ pub(super) fn read(instance: &str) -> Result<StoredModel, SqlError> {
         }
     }
     Ok(model)
+}
+
+/// The names of the models that `role` may use, at most this many, in the order of their bytes.
+pub(crate) fn usable_names(role: Oid, most: usize) -> Result<Vec<String>, SqlError> {
+    let rows = USABLE.read(&[Param::Role(role), Param::Bool(privileges::is_superuser(role)), Param::Text(&most.to_string())])?;
+    rows.iter().map(|row| row.required_text(0)).collect()
 }
 
 impl StoredModel {

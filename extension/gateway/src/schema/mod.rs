@@ -75,6 +75,15 @@ impl JsonSchema {
     }
 }
 
+/// One text for all ways to write one value: 1 and 1.0 are the same, and objects whatever the order of their members.
+pub(crate) fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    let mut steps = evaluate::Steps { made: 0, most: u64::MAX, stopped: &|| false };
+    // Without bounds nothing halts it.
+    let _ = values::canonical(value, &mut text, &mut steps);
+    text
+}
+
 impl PartialEq for JsonSchema {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

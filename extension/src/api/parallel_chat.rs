@@ -1,0 +1,140 @@
+//! `pg_llm_parallel_chat` and `pg_llm_parallel_chat_json`.
+
+use std::collections::HashMap;
+
+use pg_llm_gateway::{
+    CallError, ChatCall, Ended, Judge, MOST_CANDIDATES, OnError, ParallelCall, ParallelOptions, ParallelOutcome, Route, Strategy,
+    StrategyName,
+};
+
+use super::{model_call, required};
+use crate::backend::calls::{Args, Returned, sql_functions};
+use crate::backend::errors::{Failure, SqlError, State};
+use crate::backend::{gucs, interrupts, privileges, stack};
+use crate::catalog::{models, route};
+
+sql_functions! {
+    pg_llm_parallel_chat_wrapper, pg_finfo_pg_llm_parallel_chat_wrapper => parallel_chat;
+    pg_llm_parallel_chat_json_wrapper, pg_finfo_pg_llm_parallel_chat_json_wrapper => parallel_chat_json;
+}
+
+/// `(prompt, model_names)` and `(prompt, model_names, options)`.
+fn parallel_chat(args: &Args<'_>) -> Result<Returned, Failure> {
+    let Some(prompt) = args.text(0)? else { return Ok(Returned::Null) };
+    let options = options(args)?;
+    model_call::refuse_error_objects(
+        options.chat.call.on_error,
+        "Use pg_llm_parallel_chat_json(), or \"null\": an error is never text in the answer.",
+    )?;
+    let on_error = on_error(&options);
+    let outcome = call(args, &prompt, options)?;
+    match (outcome.text(), outcome.failure()) {
+        (Some(text), _) => Ok(Returned::Text(text)),
+        (None, Some(error)) if on_error != OnError::Null => Err(SqlError::from(error).into()),
+        (None, _) => Ok(Returned::Null),
+    }
+}
+
+fn parallel_chat_json(args: &Args<'_>) -> Result<Returned, Failure> {
+    let Some(prompt) = args.text(0)? else { return Ok(Returned::Null) };
+    let options = options(args)?;
+    let on_error = on_error(&options);
+    let outcome = call(args, &prompt, options)?;
+    match (outcome.failure(), on_error) {
+        (Some(error), OnError::Error) => Err(SqlError::from(error).into()),
+        (Some(_), OnError::Null) => Ok(Returned::Null),
+        _ => Ok(Returned::Json(outcome.to_json(model_call::error_json))),
+    }
+}
+
+fn options(args: &Args<'_>) -> Result<ParallelOptions, SqlError> {
+    match args.json(2)? {
+        Some(options) => Ok(ParallelOptions::parse(&options)?),
+        None => Ok(ParallelOptions::default()),
+    }
+}
+
+/// Of the whole: no single model has a say in it.
+fn on_error(options: &ParallelOptions) -> OnError {
+    options.chat.call.on_error.unwrap_or_else(|| gucs::on_error().into())
+}
+
+fn call(args: &Args<'_>, prompt: &str, options: ParallelOptions) -> Result<ParallelOutcome, Failure> {
+    let names = names(args.texts(1)?)?;
+    stack::check_room()?;
+    interrupts::check();
+    let mut routes = Routes::default();
+    // All are known and allowed before anything is sent.
+    let candidates = names.iter().map(|name| routes.of(name)).collect::<Result<Vec<_>, _>>()?;
+    let strategy = match (options.strategy, &options.judge_instance) {
+        (StrategyName::First, _) => Strategy::First,
+        (StrategyName::Vote, _) => Strategy::Vote,
+        (StrategyName::All, _) => Strategy::All,
+        (StrategyName::Judge, Some(judge)) => Strategy::Judge(Box::new(Judge::new(routes.of(judge)?, prompt, &options.chat))),
+        (StrategyName::Confidence | StrategyName::Judge, _) => Strategy::Confidence,
+    };
+    let call =
+        ParallelCall::new(candidates.into_iter().map(|route| ChatCall::new(route, prompt, options.chat.clone())).collect(), strategy);
+    let outcome = model_call::run(|interrupt| call.run(Vec::new(), interrupt))?.map_err(SqlError::from)?;
+    log(&call, &outcome);
+    Ok(outcome)
+}
+
+/// The candidates' names; none given are all that the caller may use.
+fn names(given: Option<Vec<Option<String>>>) -> Result<Vec<String>, Failure> {
+    let given = required(given, "model_names").map_err(|error| error.hint("An empty array stands for all models that you may use."))?;
+    let named = !given.is_empty();
+    let names = if named {
+        given
+            .into_iter()
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| SqlError::new(State::InvalidArgument, "pg_llm: model_names must not have a NULL in it"))?
+    } else {
+        // One more than there may be, to see that there are more.
+        models::usable_names(privileges::current_role(), MOST_CANDIDATES + 1)?
+    };
+    if names.len() > MOST_CANDIDATES {
+        let too_many =
+            if named { format!("{} candidates", names.len()) } else { format!("more than {MOST_CANDIDATES} models that you may use") };
+        return Err(SqlError::new(State::TooLarge, format!("pg_llm: a parallel chat has at most {MOST_CANDIDATES} candidates"))
+            .detail(format!("There are {too_many}."))
+            .hint("Name those that are to be asked in model_names.")
+            .into());
+    }
+    if names.is_empty() {
+        return Err(SqlError::new(State::Undefined, "pg_llm: there is no model that you may use")
+            .hint("Add one with pg_llm_add_model(), or have its owner grant it with pg_llm_grant_model().")
+            .into());
+    }
+    Ok(names)
+}
+
+/// Models of this call: one that is named twice is looked up once.
+#[derive(Default)]
+struct Routes(HashMap<String, Route>);
+
+impl Routes {
+    fn of(&mut self, name: &str) -> Result<Route, Failure> {
+        if let Some(route) = self.0.get(name) {
+            return Ok(route.clone());
+        }
+        let route = route::resolve(name, privileges::current_role())?;
+        self.0.insert(name.to_owned(), route.clone());
+        Ok(route)
+    }
+}
+
+/// What the adapters logged, candidate after candidate, the judge last.
+fn log(call: &ParallelCall, outcome: &ParallelOutcome) {
+    for (chat, candidate) in call.candidates().iter().zip(&outcome.candidates) {
+        match &candidate.ended {
+            Ended::Answered(answer) => model_call::log_lines(chat.route(), &answer.log),
+            Ended::Failed(error) => model_call::log_lines(chat.route(), &error.log),
+            Ended::Cancelled => {}
+        }
+    }
+    if let (Strategy::Judge(judge), Some(judged)) = (call.strategy(), &outcome.judged) {
+        let lines = judged.verdict.as_ref().map_or_else(|error: &CallError| &error.log, |verdict| &verdict.outcome.log);
+        model_call::log_lines(judge.route(), lines);
+    }
+}
