@@ -3,6 +3,7 @@
 //! Every stage of a call is held up for ever, or for longer than the test may take, and then ended in every way. Not here: a name look-up that hangs,
 //! because a name server that is silent cannot be had on loopback without changing the machine.
 
+mod parallel;
 mod stages;
 mod time;
 mod words;

@@ -14,6 +14,7 @@ mod keys;
 mod models;
 mod nulls;
 mod objects;
+mod parallel;
 mod privileges;
 mod providers;
 mod recordings;

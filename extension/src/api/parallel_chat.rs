@@ -27,7 +27,7 @@ fn parallel_chat(args: &Args<'_>) -> Result<Returned, Failure> {
         "Use pg_llm_parallel_chat_json(), or \"null\": an error is never text in the answer.",
     )?;
     let on_error = on_error(&options);
-    let outcome = call(args, &prompt, options)?;
+    let outcome = call(args, &prompt, &options)?;
     match (outcome.text(), outcome.failure()) {
         (Some(text), _) => Ok(Returned::Text(text)),
         (None, Some(error)) if on_error != OnError::Null => Err(SqlError::from(error).into()),
@@ -39,7 +39,7 @@ fn parallel_chat_json(args: &Args<'_>) -> Result<Returned, Failure> {
     let Some(prompt) = args.text(0)? else { return Ok(Returned::Null) };
     let options = options(args)?;
     let on_error = on_error(&options);
-    let outcome = call(args, &prompt, options)?;
+    let outcome = call(args, &prompt, &options)?;
     match (outcome.failure(), on_error) {
         (Some(error), OnError::Error) => Err(SqlError::from(error).into()),
         (Some(_), OnError::Null) => Ok(Returned::Null),
@@ -59,7 +59,7 @@ fn on_error(options: &ParallelOptions) -> OnError {
     options.chat.call.on_error.unwrap_or_else(|| gucs::on_error().into())
 }
 
-fn call(args: &Args<'_>, prompt: &str, options: ParallelOptions) -> Result<ParallelOutcome, Failure> {
+fn call(args: &Args<'_>, prompt: &str, options: &ParallelOptions) -> Result<ParallelOutcome, Failure> {
     let names = names(args.texts(1)?)?;
     stack::check_room()?;
     interrupts::check();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::answer_format;
 use crate::call_options::CallOptions;
 use crate::chat::ChatCall;
-use crate::error::CallError;
+use crate::error::{CallError, ErrorKind};
 use crate::options::{ChatOptions, Logprobs, SamplingOptions};
 use crate::outcome::ChatOutcome;
 use crate::route::Route;
@@ -95,16 +95,14 @@ impl Judge {
         let call = ChatCall::new(self.route.clone(), &self.task.document(answers), options);
         let outcome = call.run(interrupt)?;
         let said = outcome.structured_value().cloned().unwrap_or_default();
-        match read(&said, &places) {
-            Some((best, scores)) => Ok(Verdict { best, scores, outcome }),
-            None => {
-                let mut error = CallError::internal(&format!("model \"{}\" gave no verdict", self.route.instance));
-                error.kind = crate::error::ErrorKind::Provider;
-                error.attempts = outcome.attempts;
-                error.log = outcome.log;
-                Err(error)
-            }
+        if let Some((best, scores)) = read(&said, &places) {
+            return Ok(Verdict { best, scores, outcome });
         }
+        let mut error = CallError::internal(&format!("model \"{}\" gave no verdict", self.route.instance));
+        error.kind = ErrorKind::Provider;
+        error.attempts = outcome.attempts;
+        error.log = outcome.log;
+        Err(error)
     }
 }
 

@@ -82,7 +82,7 @@ impl ParallelCall {
     fn ask(&self, known: Vec<Option<ChatOutcome>>, interrupt: &Arc<dyn Interrupt>) -> Result<(Vec<Candidate>, Option<usize>), CallError> {
         let only_first = matches!(self.strategy, Strategy::First);
         let mut ended: Vec<Option<(Ended, Duration)>> =
-            known.into_iter().map(|outcome| outcome.map(|outcome| (Ended::Answered(outcome), Duration::ZERO))).collect();
+            known.into_iter().map(|outcome| outcome.map(|outcome| (Ended::Answered(Box::new(outcome)), Duration::ZERO))).collect();
         ended.resize_with(self.candidates.len(), || None);
         let mut first = ended.iter().position(Option::is_some);
         let open: Vec<usize> = (0..ended.len()).filter(|&number| ended[number].is_none()).collect();
@@ -101,7 +101,7 @@ impl ParallelCall {
                 if result.is_ok() {
                     first.get_or_insert(number);
                 }
-                ended[number] = Some((result.map_or_else(Ended::Failed, Ended::Answered), latency));
+                ended[number] = Some((result.map_or_else(Ended::Failed, |outcome| Ended::Answered(Box::new(outcome))), latency));
             }
         }
         let candidates = self.candidates.iter().zip(ended).map(|(call, ended)| {

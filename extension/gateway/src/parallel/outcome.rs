@@ -41,7 +41,7 @@ pub struct Candidate {
 #[derive(Clone, Debug)]
 pub enum Ended {
     /// With an answer.
-    Answered(ChatOutcome),
+    Answered(Box<ChatOutcome>),
     /// With an error.
     Failed(CallError),
     /// Another's answer was enough.
