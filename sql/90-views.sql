@@ -80,4 +80,31 @@ SELECT p.model_type,
   LEFT JOIN LATERAL pg_catalog.jsonb_array_elements(m.report #> '{description,profiles}') AS d (profile) ON d.profile ->> 'name' = p.profile;
 COMMENT ON VIEW @extschema@.pg_llm_providers IS 'Built-in and uploaded providers: what each is, can do, needs and may use.';
 
-GRANT SELECT ON @extschema@.pg_llm_models, @extschema@.pg_llm_providers TO PUBLIC;
+CREATE FUNCTION _pg_llm_catalog.limit_state(instance_name text, rate_limit jsonb)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'pg_llm_limit_state_wrapper';
+COMMENT ON FUNCTION _pg_llm_catalog.limit_state(text, jsonb) IS 'What pg_llm_stat_limits shows of a model.';
+
+CREATE VIEW @extschema@.pg_llm_stat_limits WITH (security_barrier) AS
+SELECT m.instance_name,
+       (s.state ->> 'in_flight')::integer AS in_flight,
+       (s.state ->> 'waiting')::integer AS waiting,
+       (m.config ->> 'max_concurrency')::integer AS max_concurrency,
+       (s.state ->> 'admitted')::bigint AS admitted,
+       (s.state ->> 'waited')::bigint AS waited,
+       (s.state ->> 'rejected')::bigint AS rejected,
+       (m.config #>> '{rate_limit,rpm}')::integer AS rpm,
+       (s.state ->> 'rpm_left')::integer AS rpm_left,
+       (m.config #>> '{rate_limit,tpm}')::integer AS tpm,
+       (s.state ->> 'tpm_left')::integer AS tpm_left,
+       pg_catalog.to_timestamp((s.state ->> 'held_back_until')::double precision) AS held_back_until,
+       s.state ->> 'breaker' AS breaker,
+       pg_catalog.to_timestamp((s.state ->> 'opened_at')::double precision) AS opened_at,
+       (s.state ->> 'consecutive_failures')::integer AS consecutive_failures,
+       (s.state ->> 'shared')::boolean AS shared
+  FROM @extschema@.pg_llm_models m,
+       LATERAL (SELECT _pg_llm_catalog.limit_state(m.instance_name, m.config -> 'rate_limit') AS state OFFSET 0) AS s;
+COMMENT ON VIEW @extschema@.pg_llm_stat_limits IS
+'Limits of the models that the current role may use: requests in flight and waiting, what is left of the rates, what the provider holds back, the circuit breaker.';
+
+GRANT SELECT ON @extschema@.pg_llm_models, @extschema@.pg_llm_providers, @extschema@.pg_llm_stat_limits TO PUBLIC;

@@ -14,10 +14,12 @@ mod catalog;
 
 pgrx::pg_module_magic!(name, version);
 
-/// Called when the library is loaded, under `shared_preload_libraries` in the postmaster. Registers settings; starts and opens nothing.
+/// Called when the library is loaded, under `shared_preload_libraries` in the postmaster. Registers settings and
+/// shared memory; starts nothing.
 #[allow(non_snake_case)]
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     backend::errors::install_panic_hook();
     backend::gucs::define();
+    backend::shared_memory::register();
 }

@@ -11,6 +11,7 @@ mod endurance;
 mod errors;
 mod hostile;
 mod keys;
+mod limits;
 mod models;
 mod nulls;
 mod objects;

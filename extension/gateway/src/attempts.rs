@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pg_llm_sandbox::interrupt::{Interrupt, Wake};
+use pg_llm_sandbox::types::Usage;
 use pg_llm_sandbox::{CallError as SandboxCallError, Grant, LogLine};
 use uuid::Uuid;
 
+use crate::admission::{self, Denied, Permit, Settlement};
 use crate::call_options::CallOptions;
 use crate::error::{CallError, ErrorKind};
 use crate::retry::{DEFAULT_ATTEMPTS, wait_before_retry};
@@ -22,6 +24,12 @@ pub(crate) struct Attempts {
     most: u32,
     made: u32,
     log: Vec<LogLine>,
+    /// What a request will take of the model's tokens, as far as that can be known before.
+    tokens: u32,
+    /// The model's tokens are limited.
+    tokens_count: bool,
+    /// Of the request at hand, from before it is made until all of its answer is there.
+    permit: Option<Permit>,
 }
 
 impl Attempts {
@@ -34,6 +42,21 @@ impl Attempts {
             most: options.max_attempts.unwrap_or(DEFAULT_ATTEMPTS),
             made: 0,
             log: Vec::new(),
+            tokens: 0,
+            tokens_count: route.spec.rate_limit.tpm.is_some(),
+            permit: None,
+        }
+    }
+
+    /// What a request of this call will take of the model's tokens.
+    pub(crate) fn expect_tokens(&mut self, estimate: impl FnOnce() -> u32) {
+        self.tokens = if self.tokens_count { estimate() } else { 0 };
+    }
+
+    /// All of an answer is there; it took so much.
+    pub(crate) fn answered(&mut self, usage: Option<&Usage>) {
+        if let Some(permit) = self.permit.take() {
+            permit.settle(Settlement::answered(usage));
         }
     }
 
@@ -53,14 +76,36 @@ impl Attempts {
         mut once: impl FnMut(Grant) -> (Result<T, SandboxCallError>, Vec<LogLine>),
     ) -> Result<T, CallError> {
         let deadline = self.started + self.timeout;
+        let limits = route.admission_limits();
+        let mut failed = None;
         for attempt in 1.. {
+            // Of a request before, whose answer nobody wants any more.
+            self.permit = None;
+            match admission::enter(&route.admission, &limits, self.tokens, deadline, interrupt) {
+                Ok(permit) => self.permit = Some(permit),
+                Err(denied) => {
+                    // What the request before met says more than why there is no other.
+                    return Err(match failed.filter(|_| !matches!(denied, Denied::Stopped)) {
+                        Some(error) => self.failure(&error),
+                        None => {
+                            CallError { attempts: self.made, log: self.take_log(), ..denied.error(&self.instance, &limits, self.timeout) }
+                        }
+                    });
+                }
+            }
             self.made += 1;
             let (result, log) = once(route.grant(deadline, interrupt));
             self.log.extend(log);
             let error = match result {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    if let Some(permit) = &mut self.permit {
+                        permit.answered();
+                    }
+                    return Ok(value);
+                }
                 Err(error) => error,
             };
+            self.settle_failed(&error);
             let wait = match &error {
                 SandboxCallError::Failed(failure) if attempt < self.most => {
                     wait_before_retry(failure, attempt, jitter(), deadline.saturating_duration_since(Instant::now()))
@@ -71,6 +116,7 @@ impl Attempts {
             if interrupt.wait(None, Instant::now() + wait) == Wake::Stopped {
                 break;
             }
+            failed = Some(error);
         }
         Err(self.failure(&SandboxCallError::Stopped))
     }
@@ -82,10 +128,18 @@ impl Attempts {
 
     /// The call's error. It takes the log.
     pub(crate) fn failure(&mut self, error: &SandboxCallError) -> CallError {
+        self.settle_failed(error);
         let mut failure = CallError::new(&self.instance, self.timeout.as_millis(), error);
         failure.attempts = self.made;
         failure.log = self.take_log();
         failure
+    }
+
+    fn settle_failed(&mut self, error: &SandboxCallError) {
+        if let Some(permit) = self.permit.take() {
+            let settlement = Settlement::of(error, permit.lasted());
+            permit.settle(settlement);
+        }
     }
 
     /// Leaves what is left of the attempts to one more request of this call; false when none is, in number or in time.

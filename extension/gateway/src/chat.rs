@@ -6,6 +6,7 @@ use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::types::{Answer, ChatRequest, Message, Part, Role};
 use uuid::Uuid;
 
+use crate::admission::estimate;
 use crate::attempts::Attempts;
 use crate::error::CallError;
 use crate::options::ChatOptions;
@@ -47,10 +48,12 @@ impl ChatCall {
     pub fn run(&self, interrupt: &Arc<dyn Interrupt>) -> Result<ChatOutcome, CallError> {
         let Self { route, options, request } = self;
         let mut attempts = Attempts::begin(route, &options.call);
+        attempts.expect_tokens(|| estimate::chat(request));
         let answer = attempts.run(route, interrupt, |grant| {
             let outcome = route.provider.complete(grant, request);
             (outcome.result, outcome.log)
         })?;
+        attempts.answered(answer.usage.as_ref());
         outcome(route, options, answer, &mut attempts, interrupt, Some(request))
     }
 }

@@ -8,6 +8,7 @@ use pg_llm_sandbox::types::{EmbedRequest, Failure, FailureKind, Purpose, Usage};
 use pg_llm_sandbox::{CallError as SandboxCallError, LogLine};
 use serde_json::Value;
 
+use crate::admission::estimate;
 use crate::attempts::Attempts;
 use crate::call_options::{self, CallOptions};
 use crate::error::{CallError, ConfigError};
@@ -126,10 +127,12 @@ pub fn embed(route: &Route, texts: Vec<String>, options: &EmbedOptions, interrup
             bytes += text.len();
             request.inputs.push(text);
         }
+        attempts.expect_tokens(|| estimate::texts(&request.inputs));
         let answer = attempts.run(route, interrupt, |grant| {
             let outcome = route.provider.embed(grant, &request);
             (outcome.result, outcome.log)
         })?;
+        attempts.answered(answer.usage.as_ref());
         if let Some(fault) = fault(&request, vectors.first(), &answer.vectors) {
             return Err(attempts.failure(&protocol(fault)));
         }

@@ -5,6 +5,7 @@
 //! ([`retry`]); the answer becomes a [`ChatOutcome`], or a [`CallError`] with words for its caller. An [`AnswerStream`] is the same, piece by piece; [`InFlight`] are
 //! many at once.
 
+pub mod admission;
 mod answer_format;
 mod assembly;
 mod attempts;

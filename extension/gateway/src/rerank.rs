@@ -7,6 +7,7 @@ use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::types::{Ranked, RerankRequest};
 use serde_json::Value;
 
+use crate::admission::estimate;
 use crate::attempts::Attempts;
 use crate::call_options::{self, CallOptions};
 use crate::error::{CallError, ConfigError};
@@ -69,6 +70,7 @@ pub fn rerank(
         top_n: options.top_n,
         extra_body: options.call.extra_body_text(),
     };
+    attempts.expect_tokens(|| estimate::texts(&request.documents));
     let mut results = attempts
         .run(route, interrupt, |grant| {
             let outcome = route.provider.rerank(grant, &request);

@@ -8,6 +8,7 @@ use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::keys::KeyRing;
 use pg_llm_sandbox::{Grant, Limits, Provider};
 
+use crate::admission::{Admission, Limits as AdmissionLimits};
 use crate::spec::ModelSpec;
 
 /// A model, resolved: owned and free of Postgres, so that any thread may follow it.
@@ -31,9 +32,18 @@ pub struct Route {
     pub timeout: Duration,
     /// Most that they may say.
     pub timeout_ceiling: Duration,
+    /// Where the model's callers meet.
+    pub admission: Arc<dyn Admission>,
+    /// Requests in flight of all models together; 0: as many as come.
+    pub server_concurrency: u32,
 }
 
 impl Route {
+    /// How much the model may be asked.
+    pub fn admission_limits(&self) -> AdmissionLimits {
+        AdmissionLimits { server: self.server_concurrency, ..self.spec.admission_limits() }
+    }
+
     pub(crate) fn grant(&self, deadline: Instant, interrupt: &Arc<dyn Interrupt>) -> Grant {
         let own = self.spec.limits;
         let mut limits = self.limits.clone();

@@ -1,10 +1,13 @@
 //! A model's configuration.
 
+use std::hash::{Hash, Hasher};
+
 use pg_llm_sandbox::egress::{Endpoint, TokenUrl};
 use pg_llm_sandbox::keys::{DEFAULT_KEY, Secret};
 use pg_llm_sandbox::report::{Description, Profile};
 use serde_json::{Map, Value};
 
+use crate::admission::{BreakerPolicy, Limits as AdmissionLimits};
 use crate::error::ConfigError;
 use crate::members::Members;
 use crate::options::{ChatOptions, DEFAULTABLE};
@@ -33,6 +36,10 @@ pub struct ModelSpec {
     pub max_concurrency: Option<u32>,
     /// Requests and tokens a minute, of all sessions together.
     pub rate_limit: RateLimit,
+    /// When it is left alone for a while because it fails.
+    pub circuit_breaker: BreakerPolicy,
+    /// Tells what is asked under this name from what was asked under it before a change of its endpoint.
+    pub generation: u64,
 }
 
 /// How much a model may be asked in a minute.
@@ -67,8 +74,17 @@ pub struct ParsedConfig {
 }
 
 /// `is_local_fallback` is what the older form of `pg_llm_add_model` says; it is kept for the fallback policy to come.
-const OWN: &[&str] =
-    &["model_name", "api_endpoint", "limits", "is_local_fallback", "embedding_dimensions", "json_schema", "max_concurrency", "rate_limit"];
+const OWN: &[&str] = &[
+    "model_name",
+    "api_endpoint",
+    "limits",
+    "is_local_fallback",
+    "embedding_dimensions",
+    "json_schema",
+    "max_concurrency",
+    "rate_limit",
+    "circuit_breaker",
+];
 /// Taken out of the configuration and encrypted.
 const SECRET: &[&str] = &["api_key", "keys", "access_key_id", "access_key_secret", "session_token"];
 /// How the names of settings end that say where access tokens come from.
@@ -81,6 +97,18 @@ impl ModelSpec {
     /// The settings as a guest takes them.
     pub(crate) fn settings_text(&self) -> String {
         Value::Object(self.settings.clone()).to_string()
+    }
+
+    /// How much it may be asked, whatever the server's own limit is.
+    pub fn admission_limits(&self) -> AdmissionLimits {
+        AdmissionLimits {
+            max_concurrency: self.max_concurrency.unwrap_or(0),
+            rpm: self.rate_limit.rpm.unwrap_or(0),
+            tpm: self.rate_limit.tpm.unwrap_or(0),
+            server: 0,
+            breaker: self.circuit_breaker,
+            generation: self.generation,
+        }
     }
 
     /// Reads the configuration of a model named `instance`, for a profile of the provider that `description` is of.
@@ -123,8 +151,11 @@ impl ModelSpec {
                 ));
             }
         };
+        let model_name = m.get("model_name", "a string")?.unwrap_or_else(|| instance.to_owned());
         let spec = Self {
-            model_name: m.get("model_name", "a string")?.unwrap_or_else(|| instance.to_owned()),
+            generation: generation(endpoint.as_ref(), &model_name),
+            circuit_breaker: circuit_breaker(&m)?,
+            model_name,
             endpoint,
             defaults: ChatOptions::read(&m)?,
             settings,
@@ -193,6 +224,26 @@ fn limits(m: &Members<'_>) -> Result<ModelLimits, ConfigError> {
         cpu_ms: l.get_if("cpu_ms", "a positive number of milliseconds", |v| *v > 0)?,
         response_bytes: l.get_if("response_bytes", "a positive number of bytes", |v| *v > 0)?,
     })
+}
+
+/// The same in every process of a server.
+fn generation(endpoint: Option<&Endpoint>, model_name: &str) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    (endpoint.map(ToString::to_string), model_name).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn circuit_breaker(m: &Members<'_>) -> Result<BreakerPolicy, ConfigError> {
+    let default = BreakerPolicy::default();
+    let Some(value) = m.raw("circuit_breaker") else { return Ok(default) };
+    if let Some(on) = value.as_bool() {
+        return Ok(if on { default } else { BreakerPolicy { failures: 0, ..default } });
+    }
+    let b = Members::of("circuit_breaker member", value)?;
+    b.check_names(["failures", "pause_ms"].into_iter(), &[])?;
+    let failures = b.get_if("failures", "a number of failures in a row from 1 to 1000000", |v| (1..=1_000_000).contains(v))?;
+    let pause_ms: Option<u64> = b.get_if("pause_ms", "a number of milliseconds from 1 to 120000", |v| (1..=120_000).contains(v))?;
+    Ok(BreakerPolicy { failures: failures.unwrap_or(default.failures), pause: pause_ms.map_or(default.pause, |ms| ms * 1_000_000) })
 }
 
 fn rate_limit(m: &Members<'_>) -> Result<RateLimit, ConfigError> {
@@ -309,6 +360,9 @@ mod tests {
             json!({"rate_limit": {"rpm": 0}}),
             json!({"rate_limit": {"tpm": 1_000_000_001}}),
             json!({"rate_limit": {"rpd": 1}}),
+            json!({"circuit_breaker": 3}),
+            json!({"circuit_breaker": {"failures": 0}}),
+            json!({"circuit_breaker": {"pause_ms": 120_001}}),
         ] {
             assert!(parse("openai", &bad).is_err(), "{bad}");
         }

@@ -9,6 +9,7 @@ use pg_llm_sandbox::{CallError as SandboxCallError, ChatStream, GuestFault};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::admission::estimate;
 use crate::assembly::Assembly;
 use crate::attempts::Attempts;
 use crate::chat::{outcome, request};
@@ -143,6 +144,7 @@ impl AnswerStream {
     /// The provider's first event, as soon as there is one.
     fn open(&mut self, request: &ChatRequest) -> Result<(ChatStream, Event), CallError> {
         let (provider, most) = (&self.route.provider, &mut self.most);
+        self.attempts.expect_tokens(|| estimate::chat(request));
         self.attempts.run(&self.route, &self.interrupt, |grant| {
             *most = grant.limits.response_bytes;
             let mut stream = match provider.stream(grant, request) {
@@ -177,6 +179,7 @@ impl AnswerStream {
         self.attempts.keep(stream.finish().log);
         let output_tokens = self.assembly.output_tokens();
         let answer = std::mem::take(&mut self.assembly).answer();
+        self.attempts.answered(answer.usage.as_ref());
         let confidence = confidence::from_logprobs(&answer.logprobs);
         let mut chat = outcome(&self.route, &self.options, answer, &mut self.attempts, &self.interrupt, None)?;
         chat.request_id = self.request_id;

@@ -127,6 +127,7 @@ pub(crate) fn settle(
             let outcome = route.provider.complete(grant, &second);
             (outcome.result, outcome.log)
         })?;
+        attempts.answered(next.usage.as_ref());
         repaired = true;
         answer = Answer { usage: sum(answer.usage.take(), next.usage), ..next };
     }

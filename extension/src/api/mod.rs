@@ -3,6 +3,7 @@
 mod chat;
 mod chat_stream;
 mod embeddings;
+mod limits;
 mod model_call;
 mod model_list;
 mod models;

@@ -57,6 +57,7 @@ static GUEST_LOG_BYTES: GucSetting<i32> = GucSetting::<i32>::new(16 << 10);
 static MAX_REQUEST_BYTES: GucSetting<i32> = GucSetting::<i32>::new(64 << 20);
 static MAX_RESPONSE_BYTES: GucSetting<i32> = GucSetting::<i32>::new(32 << 20);
 static MAX_HTTP_REQUESTS: GucSetting<i32> = GucSetting::<i32>::new(16);
+static MAX_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(600_000);
 static MAX_MODULE_BYTES: GucSetting<i32> = GucSetting::<i32>::new(32 << 20);
 static COMPILE_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(2048);
@@ -215,6 +216,16 @@ fn define_limits() {
         GucFlags::default(),
     );
     define(
+        c"pg_llm.max_concurrency",
+        c"Requests in flight of the whole server, of all models together.",
+        c"A request beyond it waits within its call's time, and then fails with SQLSTATE 53400. Counted over all sessions where pg_llm is in \
+          shared_preload_libraries, else in each session. A lower value for some roles or databases leaves room for the others. Default: 0, no limit.",
+        &MAX_CONCURRENCY,
+        0,
+        1_000_000,
+        GucFlags::default(),
+    );
+    define(
         c"pg_llm.max_timeout_ms",
         c"Upper bound of every timeout_ms.",
         c"Bounds how long a call can hold a connection and its snapshot. Default: 10 minutes.",
@@ -341,6 +352,11 @@ pub(crate) fn on_error() -> OnError {
 pub(crate) fn timeout() -> Duration {
     let timeout = milliseconds(&TIMEOUT_MS);
     if timeout.is_zero() { max_timeout() } else { timeout.min(max_timeout()) }
+}
+
+/// `pg_llm.max_concurrency`.
+pub(crate) fn max_concurrency() -> u32 {
+    u32::try_from(MAX_CONCURRENCY.get()).unwrap_or(0)
 }
 
 /// `pg_llm.max_timeout_ms`.

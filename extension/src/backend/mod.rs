@@ -1,5 +1,7 @@
 //! What is the business of a Postgres process. `unsafe` lives here, in small modules, and in `catalog/query.rs`.
 
+mod admission_table;
+pub(crate) mod admissions;
 pub(crate) mod calls;
 mod client;
 pub(crate) mod compiler_process;
@@ -14,5 +16,6 @@ pub(crate) mod news;
 pub(crate) mod privileges;
 pub(crate) mod rows;
 pub(crate) mod runtime;
+pub(crate) mod shared_memory;
 pub(crate) mod stack;
 mod vectors;

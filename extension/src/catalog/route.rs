@@ -11,7 +11,7 @@ use pgrx::pg_sys::Oid;
 use super::models::StoredModel;
 use super::{builtin, keys, known_models, modules};
 use crate::backend::errors::{Failure, SqlError, State};
-use crate::backend::{egress, gucs, runtime};
+use crate::backend::{admissions, egress, gucs, runtime};
 
 /// Resolves the model `instance` for `role`.
 pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
@@ -43,6 +43,8 @@ pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
         limits: gucs::limits_now(),
         timeout: gucs::timeout(),
         timeout_ceiling: gucs::max_timeout(),
+        admission: admissions::of(instance),
+        server_concurrency: gucs::max_concurrency(),
     })
 }
 

@@ -1,0 +1,109 @@
+//! Memory that all processes of the server share, where the library is preloaded: asked for and laid out in the postmaster, which does nothing else with it.
+//!
+//! A process that is killed takes the whole server with it, and the memory is made anew. A process that ends in another way, be it by FATAL in the midst of a
+//! call, gives back what it holds in [`at_exit`]'s callback, after which its threads find the memory closed ([`super::admission_table`]).
+
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use pg_llm_gateway::admission::Bells;
+use pgrx::pg_sys;
+
+use super::admission_table::{self, Table};
+
+/// Null where the library is not preloaded.
+static TABLE: AtomicPtr<Table> = AtomicPtr::new(ptr::null_mut());
+/// Made in the postmaster, inherited by all.
+static BELLS: OnceLock<Option<Bells>> = OnceLock::new();
+
+type Hook = Option<unsafe extern "C-unwind" fn()>;
+static FORMER_STARTUP: OnceLock<Hook> = OnceLock::new();
+#[cfg(not(feature = "pg14"))]
+static FORMER_REQUEST: OnceLock<Hook> = OnceLock::new();
+
+/// The table of models; none where the library is not preloaded.
+pub(super) fn table() -> Option<&'static Table> {
+    // SAFETY: null, or memory that stays as long as the process does, and that `Table` lets be shared.
+    unsafe { TABLE.load(Ordering::Acquire).as_ref() }
+}
+
+/// What wakes waiters in other processes.
+pub(super) fn bells() -> Option<&'static Bells> {
+    BELLS.get()?.as_ref()
+}
+
+/// Whether limits count over all sessions.
+pub(crate) fn is_there() -> bool {
+    !TABLE.load(Ordering::Acquire).is_null()
+}
+
+/// Called from `_PG_init`: registers, under `shared_preload_libraries`, and else does nothing.
+pub(crate) fn register() {
+    // SAFETY: in the postmaster while it loads libraries: one thread, hooks are for us to chain. On version 14 memory is asked for right here.
+    unsafe {
+        if !pg_sys::process_shared_preload_libraries_in_progress {
+            return;
+        }
+        #[cfg(feature = "pg14")]
+        pg_sys::RequestAddinShmemSpace(size_of::<Table>());
+        #[cfg(not(feature = "pg14"))]
+        {
+            FORMER_REQUEST.get_or_init(|| pg_sys::shmem_request_hook);
+            pg_sys::shmem_request_hook = Some(request);
+        }
+        FORMER_STARTUP.get_or_init(|| pg_sys::shmem_startup_hook);
+        pg_sys::shmem_startup_hook = Some(startup);
+    }
+}
+
+/// # Safety
+/// In a hook of that kind.
+#[allow(ffi_unwind_calls, reason = "the boundary turns an ERROR into a panic")]
+unsafe fn chain(former: &OnceLock<Hook>) {
+    if let Some(Some(former)) = former.get() {
+        // SAFETY: the caller's promise.
+        unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| former()) }
+    }
+}
+
+#[cfg(not(feature = "pg14"))]
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn request() {
+    // SAFETY: as Postgres calls the hook.
+    unsafe {
+        chain(&FORMER_REQUEST);
+        pg_sys::RequestAddinShmemSpace(size_of::<Table>());
+    }
+}
+
+/// Runs at start-up, and again after a crash, with the memory made anew. In one process, so no lock is needed.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn startup() {
+    // SAFETY: as Postgres calls the hook. The memory is as large as asked for and aligned to a cache line; all zeroes are an empty table.
+    unsafe {
+        chain(&FORMER_STARTUP);
+        let mut found = false;
+        let table = pg_sys::ShmemInitStruct(c"pg_llm models".as_ptr(), size_of::<Table>(), &raw mut found).cast::<Table>();
+        if !found && !table.is_null() {
+            ptr::write_bytes(table, 0, 1);
+        }
+        // Without them waiters look again every few milliseconds.
+        BELLS.get_or_init(|| Bells::new().ok());
+        TABLE.store(table, Ordering::Release);
+    }
+}
+
+/// Sees to it that what this process holds is given back when it ends. On the main thread, once a process; never in the postmaster.
+pub(super) fn at_exit() {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if !REGISTERED.swap(true, Ordering::Relaxed) {
+        // SAFETY: the callback stays loaded as long as the process does. There are few such callbacks in a process; one too many is a FATAL of Postgres's.
+        unsafe { pg_sys::before_shmem_exit(Some(exit), pg_sys::Datum::null()) }
+    }
+}
+
+/// Must not raise: the process is ending.
+unsafe extern "C-unwind" fn exit(_: std::ffi::c_int, _: pg_sys::Datum) {
+    admission_table::close();
+}
