@@ -71,7 +71,7 @@ impl Lock {
         let mut tries = 0_u32;
         while self.0.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             tries = tries.wrapping_add(1);
-            if tries % 64 == 0 {
+            if tries.is_multiple_of(64) {
                 // Its holder may be waiting for this very processor.
                 std::thread::yield_now();
             } else {
@@ -200,7 +200,9 @@ pub(super) fn close() {
     }
     table.bells.fetch_and(!held.bells, Ordering::AcqRel);
     drop(held);
-    next.into_iter().for_each(|bell| ring(Some(bell)));
+    for bell in next {
+        ring(Some(bell));
+    }
 }
 
 fn ring(whom: Ring) {

@@ -64,6 +64,7 @@ fn without_a_hint_it_is_tried_again_after_a_while() {
 #[test]
 fn attempts_end_after_three_or_as_told() {
     let mut asked = asked();
+    asked.add("openai-compatible", "m", &json!({"circuit_breaker": false}));
     asked.upstream.on(Asked::PATH).reply(error(500).header("retry-after-ms", "1"));
     for (options, attempts) in
         [(json!({}), 3), (json!({"max_attempts": 1}), 1), (json!({"max_attempts": 2}), 2), (json!({"max_attempts": 10}), 10)]
@@ -75,7 +76,7 @@ fn attempts_end_after_three_or_as_told() {
         assert_eq!((&failed["attempts"], &failed["error"]["sqlstate"]), (&json!(attempts), &json!("38000")), "{options}");
         assert_eq!(asked.upstream.requests().len(), attempts, "{options}");
     }
-    asked.add("openai-compatible", "m", &json!({"max_attempts": 2}));
+    asked.add("openai-compatible", "m", &json!({"max_attempts": 2, "circuit_breaker": false}));
     asked.upstream.forget();
     assert_eq!(db_error(asked.chat("Hello", &json!({}))).code().code(), "38000");
     assert_eq!(asked.upstream.requests().len(), 2, "the model's own number");
@@ -139,12 +140,14 @@ fn nobody_there_is_tried_again_because_nothing_was_sent() {
 #[test]
 fn a_wait_beyond_the_deadline_fails_at_once() {
     let mut asked = asked();
-    for (reply, options) in [
+    for (number, (reply, options)) in (1..).zip([
         (error(429).header("retry-after", "3600"), json!({})),
         (error(429).header("retry-after", "59"), json!({"timeout_ms": 58_000})),
         (error(429).header("date", "Sun, 06 Nov 1994 08:49:37 GMT").header("retry-after", "Mon, 07 Nov 1994 08:49:37 GMT"), json!({})),
-    ] {
+    ]) {
         asked.upstream.on(Asked::PATH).reply(reply).reply(openai::completion("Never."));
+        // What the one before was told to wait for is another model's.
+        asked.add("openai-compatible", "m", &json!({"model_name": format!("model {number}")}));
         asked.upstream.forget();
         let failed = db_error(asked.chat("Hello", &options));
         assert_eq!(failed.code().code(), "53400", "{failed:?}");

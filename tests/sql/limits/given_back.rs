@@ -98,6 +98,7 @@ fn after_a_kill_the_server_starts_with_clean_counts() {
     let process = rustix::process::Pid::from_raw(call.pid()).unwrap();
     rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
     assert!(call.finish(DEADLINE).result.is_err());
+    assert!(eventually(DEADLINE, || cluster.log().contains("reinitializing")), "{}", cluster.log());
     let connect = || database.config().connect(pg_llm_tests::postgres::NoTls);
     assert!(eventually(DEADLINE, || connect().is_ok_and(|mut client| client.simple_query("SELECT 1").is_ok())));
     upstream.on(PATH).reply(openai::completion("well"));

@@ -32,7 +32,9 @@ fn who_came_first_is_let_in_first() {
     let mut calls = vec![limited.call_in_flight()];
     calls.extend((1..6).map(|n| limited.call_waiting(&format!("SELECT pg_llm_chat('m', 'number {n}')"))));
     gate.open();
-    calls.into_iter().for_each(|call| assert_eq!(call.finish(DEADLINE).column(), [Some("well".to_owned())]));
+    for call in calls {
+        assert_eq!(call.finish(DEADLINE).column(), [Some("well".to_owned())]);
+    }
     let asked: Vec<bool> =
         (1..).zip(&limited.upstream.requests()[1..]).map(|(n, request)| request.contains(&format!("number {n}"))).collect();
     assert_eq!(asked, [true; 5]);
@@ -60,7 +62,9 @@ fn models_of_the_same_name_in_two_databases_share_nothing() {
     let calls = [one.call_in_flight(), other.call_in_flight()];
     assert_eq!((one.number("in_flight"), other.number("in_flight")), (1, 1));
     gates.iter().for_each(Gate::open);
-    calls.into_iter().for_each(|call| assert!(call.finish(DEADLINE).result.is_ok()));
+    for call in calls {
+        assert!(call.finish(DEADLINE).result.is_ok());
+    }
 }
 
 #[test]
@@ -77,7 +81,9 @@ fn a_model_that_is_removed_and_added_again_has_its_new_limits_and_its_old_reques
     limited.add(&json!({"max_concurrency": 4}));
     let fourth = limited.call_in_flight();
     gate.open();
-    calls.into_iter().chain([waiting, fourth]).for_each(|call| assert!(call.finish(DEADLINE).result.is_ok()));
+    for call in calls.into_iter().chain([waiting, fourth]) {
+        assert!(call.finish(DEADLINE).result.is_ok());
+    }
     limited.is_free();
 }
 

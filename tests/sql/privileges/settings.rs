@@ -18,6 +18,7 @@ const SUPERUSERS: [(&str, &str); 15] = [
     ("max_request_bytes", "2000000000"),
     ("max_response_bytes", "2000000000"),
     ("max_http_requests", "9999"),
+    ("max_concurrency", "1000000"),
     ("max_timeout_ms", "2000000000"),
     ("max_module_bytes", "500000000"),
     ("compile_memory_mb", "1000000"),
