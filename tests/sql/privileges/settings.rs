@@ -6,7 +6,7 @@ use pg_llm_tests::{Cluster, db_error};
 use super::{code, value};
 
 /// Settings with a value that another role must not be able to give them.
-const SUPERUSERS: [(&str, &str); 15] = [
+const SUPERUSERS: [(&str, &str); 16] = [
     ("allowed_hosts", "*"),
     ("allow_private_networks", "on"),
     ("ca_file", "/tmp/mine.pem"),
