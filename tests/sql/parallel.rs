@@ -2,6 +2,7 @@
 
 mod attribution;
 mod failures;
+mod guests;
 mod judges;
 mod models;
 mod nesting;

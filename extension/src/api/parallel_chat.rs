@@ -18,16 +18,18 @@ sql_functions! {
     pg_llm_parallel_chat_json_wrapper, pg_finfo_pg_llm_parallel_chat_json_wrapper => parallel_chat_json;
 }
 
+/// Bytes that all candidates together may be asked.
+const MOST_ASKED: usize = 256 << 20;
+
 /// `(prompt, model_names)` and `(prompt, model_names, options)`.
 fn parallel_chat(args: &Args<'_>) -> Result<Returned, Failure> {
-    let Some(prompt) = args.text(0)? else { return Ok(Returned::Null) };
-    let options = options(args)?;
+    let Some(asked) = Asked::of(args)? else { return Ok(Returned::Null) };
     model_call::refuse_error_objects(
-        options.chat.call.on_error,
+        asked.options.chat.call.on_error,
         "Use pg_llm_parallel_chat_json(), or \"null\": an error is never text in the answer.",
     )?;
-    let on_error = on_error(&options);
-    let outcome = call(args, &prompt, &options)?;
+    let on_error = on_error(&asked.options);
+    let outcome = call(args, &asked)?;
     match (outcome.text(), outcome.failure()) {
         (Some(text), _) => Ok(Returned::Text(text)),
         (None, Some(error)) if on_error != OnError::Null => Err(SqlError::from(error).into()),
@@ -36,10 +38,9 @@ fn parallel_chat(args: &Args<'_>) -> Result<Returned, Failure> {
 }
 
 fn parallel_chat_json(args: &Args<'_>) -> Result<Returned, Failure> {
-    let Some(prompt) = args.text(0)? else { return Ok(Returned::Null) };
-    let options = options(args)?;
-    let on_error = on_error(&options);
-    let outcome = call(args, &prompt, &options)?;
+    let Some(asked) = Asked::of(args)? else { return Ok(Returned::Null) };
+    let on_error = on_error(&asked.options);
+    let outcome = call(args, &asked)?;
     match (outcome.failure(), on_error) {
         (Some(error), OnError::Error) => Err(SqlError::from(error).into()),
         (Some(_), OnError::Null) => Ok(Returned::Null),
@@ -47,10 +48,34 @@ fn parallel_chat_json(args: &Args<'_>) -> Result<Returned, Failure> {
     }
 }
 
-fn options(args: &Args<'_>) -> Result<ParallelOptions, SqlError> {
-    match args.json(2)? {
-        Some(options) => Ok(ParallelOptions::parse(&options)?),
-        None => Ok(ParallelOptions::default()),
+/// What all candidates are asked.
+struct Asked {
+    prompt: String,
+    options: ParallelOptions,
+    /// Of the prompt, and of the options as JSON, images and documents included.
+    bytes: usize,
+}
+
+impl Asked {
+    /// None for a NULL prompt.
+    fn of(args: &Args<'_>) -> Result<Option<Self>, SqlError> {
+        let Some(prompt) = args.text(0)? else { return Ok(None) };
+        let json = args.json(2)?;
+        let bytes = prompt.len() + json.as_ref().map_or(0, |options| options.to_string().len());
+        let options = json.map_or_else(|| Ok(ParallelOptions::default()), |options| ParallelOptions::parse(&options))?;
+        Ok(Some(Self { prompt, options, bytes }))
+    }
+
+    /// Every candidate has a copy of it. Fails where that is more than a server should have to find for one statement.
+    fn check_size(&self, candidates: usize) -> Result<(), SqlError> {
+        let whole = self.bytes.saturating_mul(candidates);
+        if whole <= MOST_ASKED {
+            return Ok(());
+        }
+        let message = format!("pg_llm: {candidates} candidates cannot be asked {} bytes each at the same time", self.bytes);
+        Err(SqlError::new(State::TooLarge, message)
+            .detail(format!("That is {whole} bytes, and {MOST_ASKED} are allowed."))
+            .hint("Name fewer models in model_names."))
     }
 }
 
@@ -59,8 +84,10 @@ fn on_error(options: &ParallelOptions) -> OnError {
     options.chat.call.on_error.unwrap_or_else(|| gucs::on_error().into())
 }
 
-fn call(args: &Args<'_>, prompt: &str, options: &ParallelOptions) -> Result<ParallelOutcome, Failure> {
+fn call(args: &Args<'_>, asked: &Asked) -> Result<ParallelOutcome, Failure> {
     let names = names(args.texts(1)?)?;
+    asked.check_size(names.len())?;
+    let Asked { prompt, options, .. } = asked;
     stack::check_room()?;
     interrupts::check();
     let mut routes = Routes::default();

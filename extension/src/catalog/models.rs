@@ -95,7 +95,7 @@ pub(super) fn read(instance: &str) -> Result<StoredModel, SqlError> {
 
 /// The names of the models that `role` may use, at most this many, in the order of their bytes.
 pub(crate) fn usable_names(role: Oid, most: usize) -> Result<Vec<String>, SqlError> {
-    let rows = USABLE.read(&[Param::Role(role), Param::Bool(privileges::is_superuser(role)), Param::Text(&most.to_string())])?;
+    let rows = USABLE.read_latest(&[Param::Role(role), Param::Bool(privileges::is_superuser(role)), Param::Text(&most.to_string())])?;
     rows.iter().map(|row| row.required_text(0)).collect()
 }
 

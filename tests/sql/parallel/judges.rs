@@ -1,6 +1,6 @@
 //! The strategy `judge`.
 
-use pg_llm_tests::db_error;
+use pg_llm_tests::{DEADLINE, Running, db_error};
 use pg_llm_upstream::{Reply, Upstream, openai};
 use serde_json::{Value, json};
 
@@ -128,4 +128,28 @@ fn a_candidate_may_be_the_judge() {
     let mut panel = Panel::saying(&["Rome", r#"{"best": 1, "scores": [1, 0]}"#]);
     let answer = panel.json(json!({"strategy": "judge", "judge_instance": "m2"}));
     assert_eq!((&answer["response"], each(&answer, "status")), (&json!("Rome"), vec![json!("answered"), json!("answered")]));
+}
+
+#[test]
+fn a_cancel_ends_a_judge_too() {
+    let (mut panel, judge) = judged_by(vec![openai::completion("Rome"), openai::completion("Paris")], Reply::hang());
+    let client = std::mem::replace(&mut panel.client, panel.database.superuser());
+    let sql = "SELECT pg_llm_parallel_chat('Which?', '{m1,m2}', '{\"strategy\": \"judge\", \"judge_instance\": \"j\"}')";
+    let call = Running::start(client, sql);
+    assert!(judge.wait_for_requests(1, DEADLINE));
+    call.cancel();
+    let mut outcome = call.finish(DEADLINE);
+    assert_eq!(db_error(outcome.result).code().code(), "57014");
+    assert!(judge.wait_until_closed(DEADLINE));
+    outcome.client.batch_execute("SELECT pg_llm_chat('m1', 'x')").unwrap();
+}
+
+#[test]
+fn a_judge_that_does_not_answer_in_time_is_one_that_failed() {
+    let (mut panel, judge) = judged_by(vec![openai::completion("Rome"), openai::completion("Paris")], Reply::hang());
+    let mut patient = options();
+    patient["timeout_ms"] = json!(1500);
+    let answer = panel.json(patient);
+    assert_eq!((&answer["response"], &answer["judge"]["error"]["sqlstate"]), (&json!("Rome"), &json!("08006")));
+    assert!(judge.wait_until_closed(DEADLINE));
 }

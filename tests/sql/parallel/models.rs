@@ -1,5 +1,6 @@
 //! Who is asked: the models that are named, else all that the caller may use.
 
+use pg_llm_tests::postgres::IsolationLevel;
 use pg_llm_tests::{Cluster, db_error};
 use serde_json::{Value, json};
 
@@ -88,4 +89,51 @@ fn more_models_than_a_call_can_have_must_be_named() {
     assert_eq!((error.code().code(), error.hint().is_some_and(|hint| hint.contains("model_names"))), ("54000", true));
     let said: Value = client.query_one("SELECT pg_llm_parallel_chat_json('Which?', '{one more}')", &[]).unwrap().get(0);
     assert_eq!(said["winner"], json!({"index": 1, "instance_name": "one more"}));
+}
+
+#[test]
+fn an_empty_list_is_the_models_of_now_however_old_the_snapshot_is() {
+    let mut panel = Panel::saying(&["one", "two"]);
+    let mut other = panel.database.superuser();
+    let mut transaction = panel.client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().unwrap();
+    transaction.batch_execute("TABLE pg_llm_models").unwrap();
+    other.batch_execute("SELECT pg_llm_remove_model('m1'), pg_llm_add_model('mock', 'm3')").unwrap();
+    let answer: Value = transaction.query_one("SELECT pg_llm_parallel_chat_json('Which?')", &[]).unwrap().get(0);
+    assert_eq!(each(&answer, "instance_name"), ["m2", "m3"]);
+}
+
+#[test]
+fn a_right_that_was_revoked_counts_for_the_next_call_and_a_members_right_for_its_role() {
+    let mut panel = Panel::saying(&["one", "two"]);
+    let (group, role) = (panel.database.create_role(), panel.database.create_role());
+    panel
+        .client
+        .batch_execute(&format!("GRANT {group} TO {role}; SELECT pg_llm_grant_model('m1', '{group}'), pg_llm_grant_model('m2', '{role}')"))
+        .unwrap();
+    let mut other = panel.database.connect_as(&role);
+    let mut asked = |sql: &str| {
+        let answer: Value = other.query_one(sql, &[]).unwrap().get(0);
+        each(&answer, "instance_name")
+    };
+    assert_eq!(asked("SELECT pg_llm_parallel_chat_json('Which?')"), ["m1", "m2"]);
+    panel.client.batch_execute(&format!("SELECT pg_llm_revoke_model('m2', '{role}')")).unwrap();
+    assert_eq!(asked("SELECT pg_llm_parallel_chat_json('Which?')"), ["m1"]);
+    let denied = db_error(other.query("SELECT pg_llm_parallel_chat('Which?', '{m1,m2}')", &[]));
+    assert_eq!(denied.code().code(), "42501");
+}
+
+#[test]
+fn what_would_not_fit_into_memory_for_all_candidates_is_54000_before_anything_is_sent() {
+    let mut panel = Panel::saying(&["one"]);
+    for (prompt, options) in [("repeat('x', 5000000)", "{}"), ("'x'", r#"{"documents": [{"text": "MUCH", "name": "a"}]}"#)] {
+        let sql = format!(
+            "SELECT pg_llm_parallel_chat({prompt}, array_fill('m1'::text, ARRAY[64]), replace('{options}', 'MUCH', repeat('x', 5000000))::jsonb)"
+        );
+        let error = db_error(panel.client.query(&sql, &[]));
+        assert_eq!(error.code().code(), "54000", "{error:?}");
+        assert!(error.message().contains("64 candidates cannot be asked 50000"), "{error:?}");
+    }
+    assert_eq!(panel.requests(), [0]);
+    // One of them can be.
+    panel.client.batch_execute("SELECT pg_llm_parallel_chat(repeat('x', 5000000), '{m1,m1}')").unwrap();
 }

@@ -1,6 +1,6 @@
 //! Parallel chats row by row, inside functions, and beside other calls of the same statement.
 
-use pg_llm_tests::{DEADLINE, db_error};
+use pg_llm_tests::{DEADLINE, Installation, db_error};
 use pg_llm_upstream::{Gate, Upstream, openai};
 use serde_json::{Value, json};
 
@@ -27,10 +27,6 @@ fn every_row_can_have_its_own() {
     assert_eq!((rows.len(), echo.requests().len(), other.requests().len()), (50, 43, 43));
     // The connections are kept from row to row: at most one for each thread.
     assert!(echo.connections_total() <= 2 && other.connections_total() <= 2, "{} {}", echo.connections_total(), other.connections_total());
-    let parallel = "SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET min_parallel_table_scan_size = 0; SET parallel_tuple_cost = 0";
-    panel.client.batch_execute(parallel).unwrap();
-    let whole: i64 = panel.client.query_one("SELECT count(pg_llm_parallel_chat(p, '{m1,m2}')) FROM t", &[]).unwrap().get(0);
-    assert_eq!(whole, 43);
 }
 
 #[test]
@@ -70,4 +66,19 @@ fn an_exception_handler_catches_a_failure_and_not_a_timeout() {
     panel.client.batch_execute("SET statement_timeout = '300ms'").unwrap();
     assert_eq!(db_error(panel.client.batch_execute(&block("{m1,m2}"))).code().code(), "57014");
     assert!(panel.upstreams[1].wait_until_closed(DEADLINE));
+}
+
+#[test]
+fn a_parallel_worker_has_threads_of_its_own() {
+    let mut panel = Panel::saying(&["one", "two", "three"]);
+    let setting = if Installation::of_tests().major() >= 16 { "debug_parallel_query" } else { "force_parallel_mode" };
+    panel.client.batch_execute(&format!("SET {setting} = on")).unwrap();
+    let plan = panel.client.query("EXPLAIN SELECT pg_llm_parallel_chat('x', '{m1,m2,m3}')", &[]).unwrap();
+    assert!(plan.iter().any(|row| row.get::<_, String>(0).contains("Single Copy: true")), "the plan is a worker's");
+    for _ in 0..3 {
+        let said: String = panel.client.query_one("SELECT pg_llm_parallel_chat('x', '{m1,m2,m3}')", &[]).unwrap().get(0);
+        assert_eq!(said, "one");
+    }
+    assert_eq!(panel.requests(), [3, 3, 3]);
+    panel.database.cluster().assert_no_crash();
 }

@@ -206,6 +206,7 @@ fn shown(place: usize, candidate: &Candidate, describe: impl Fn(CallError) -> Va
         "index": place + 1,
         "instance_name": candidate.instance,
         "model_name": candidate.model_name,
+        "answered_by": null,
         "status": "cancelled",
         "response": null,
         "error": null,
@@ -219,6 +220,7 @@ fn shown(place: usize, candidate: &Candidate, describe: impl Fn(CallError) -> Va
     match &candidate.ended {
         Ended::Answered(outcome) => {
             value["status"] = json!("answered");
+            value["answered_by"] = json!(outcome.instance);
             let mut answer = outcome.to_json();
             let of_answer: Map<String, Value> =
                 OF_CANDIDATE.iter().filter_map(|key| Some(((*key).to_owned(), answer.get_mut(*key)?.take()))).collect();

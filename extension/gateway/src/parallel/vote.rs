@@ -1,5 +1,8 @@
 //! Votes: which answers say the same, and which of them most candidates gave.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
 use pg_llm_sandbox::types::Part;
 use serde_json::Value;
 
@@ -15,6 +18,9 @@ const AROUND: &[char] = &[
 const BEHIND: &[char] = &['.', ',', ';', ':', '!', '?', '…', '。', '，', '；', '：', '！', '？', '؟', '।'];
 /// At its beginning.
 const BEFORE: &[char] = &['¿', '¡', '…'];
+
+/// Longer texts, in bytes, are compared as they are: nobody votes in essays, and all this is done while nothing else can be.
+const LONGEST: usize = 256 * 1024;
 
 /// What an answer counts as: equal ballots are the same vote.
 pub(super) fn ballot(outcome: &ChatOutcome) -> String {
@@ -37,14 +43,12 @@ pub(super) fn ballot(outcome: &ChatOutcome) -> String {
 
 /// Which of these, at least one, was given most often, by the place of the first of its kind, and its share of all. Of equally many the one that comes first.
 pub(super) fn count(ballots: &[String]) -> (usize, f64) {
-    let votes = |ballot: &String| ballots.iter().filter(|other| *other == ballot).count();
-    let (mut elected, mut most) = (0, 0);
+    let mut votes: HashMap<&str, (usize, usize)> = HashMap::new();
     for (at, ballot) in ballots.iter().enumerate() {
-        let votes = votes(ballot);
-        if votes > most {
-            (elected, most) = (at, votes);
-        }
+        votes.entry(ballot).or_insert((at, 0)).1 += 1;
     }
+    let best = votes.into_values().max_by_key(|(first, votes)| (*votes, Reverse(*first)));
+    let (elected, most) = best.unwrap_or_default();
     #[allow(clippy::cast_precision_loss)]
     let share = most as f64 / ballots.len().max(1) as f64;
     (elected, share)
@@ -59,6 +63,9 @@ fn of_json(value: &Value) -> String {
 }
 
 fn of_text(text: &str) -> String {
+    if text.len() > LONGEST {
+        return text.trim().to_owned();
+    }
     if let Some(value) = json(text) {
         return canonical(&value);
     }
