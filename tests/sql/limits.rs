@@ -3,6 +3,7 @@
 //! Nothing here measures time: what waits is seen waiting, in the view, and rates are a call an hour or a thousand at once.
 
 mod breaker;
+mod doctor;
 mod given_back;
 mod rates;
 mod sharing;

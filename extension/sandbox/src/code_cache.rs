@@ -46,6 +46,18 @@ impl CodeCache {
         self.dir.join(format!("{}-{ENGINE_ID}.cwasm", hex(digest)))
     }
 
+    /// Whether its directory is there, or can be made, and takes files.
+    pub fn check(&self) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.dir) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+        let probe = self.dir.join(format!(".{}-check.tmp", std::process::id()));
+        let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe);
+        let _ = fs::remove_file(&probe);
+        made.map(drop)
+    }
+
     /// Writes a component's code, atomically. Two writers at once do no harm.
     pub fn store(&self, digest: &Digest, artefact: &[u8]) -> io::Result<()> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);

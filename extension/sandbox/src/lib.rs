@@ -62,6 +62,14 @@ pub enum SandboxError {
     Link(String),
 }
 
+/// Whether there are certificates to trust: those of `ca_file`, else the system's. Opens no connection.
+///
+/// # Errors
+/// In words for the administrator.
+pub fn check_trust_anchors(ca_file: Option<&std::path::Path>) -> Result<(), String> {
+    transport::check_trust_anchors(ca_file)
+}
+
 /// The sandbox of one process.
 #[derive(Clone)]
 pub struct Sandbox {

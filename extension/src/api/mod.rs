@@ -2,6 +2,7 @@
 
 mod chat;
 mod chat_stream;
+mod doctor;
 mod embeddings;
 mod limits;
 mod model_call;

@@ -53,7 +53,7 @@ pub(crate) fn check_token_urls(instance: &str, configured: &[TokenUrl], trusted:
 }
 
 /// The administrator's list; none where it is empty.
-fn allow_list() -> Result<Option<AllowList>, SqlError> {
+pub(crate) fn allow_list() -> Result<Option<AllowList>, SqlError> {
     let Some(list) = gucs::allowed_hosts() else { return Ok(None) };
     AllowList::parse(&list).map(Some).map_err(|entry| {
         SqlError::new(State::SetUp, format!("pg_llm: the setting pg_llm.allowed_hosts has an entry that cannot be understood: \"{entry}\""))

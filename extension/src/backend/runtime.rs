@@ -99,6 +99,11 @@ pub(crate) fn code_cache() -> Result<CodeCache, SqlError> {
     Ok(CodeCache::new(directory.join(CODE_DIRECTORY), &key))
 }
 
+/// Whether this server can keep compiled code.
+pub(crate) fn code_cache_works() -> Result<(), SqlError> {
+    code_cache()?.check().map_err(|e| SqlError::new(State::Io, format!("pg_llm: the code cache cannot be written: {e}")))
+}
+
 impl Runtime {
     fn load(&mut self, cache: &CodeCache, digest: &Digest) -> Result<Provider, SandboxError> {
         let provider = self.sandbox.load(cache, digest)?;

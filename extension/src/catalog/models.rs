@@ -55,6 +55,11 @@ static USABLE: Statement = Statement::new(
       ORDER BY m.instance_name COLLATE pg_catalog.\"C\" USING OPERATOR(pg_catalog.<) LIMIT $3::pg_catalog.int8",
     &[OIDOID, BOOLOID, TEXTOID],
 );
+static FALLBACK: Statement = Statement::new(
+    "SELECT m.config OPERATOR(pg_catalog.->>) 'fallback_instance'::pg_catalog.text FROM _pg_llm_catalog.models m \
+      WHERE m.instance_name OPERATOR(pg_catalog.=) $1",
+    &[TEXTOID],
+);
 static INSERT: Statement = Statement::new(
     "INSERT INTO _pg_llm_catalog.models (instance_name, model_type, config, endpoint_trusted, local_model) \
      VALUES ($1, $2, $3::pg_catalog.jsonb, $4, $5) ON CONFLICT (instance_name) DO NOTHING RETURNING instance_name",
@@ -91,6 +96,11 @@ pub(super) fn read(instance: &str) -> Result<StoredModel, SqlError> {
         }
     }
     Ok(model)
+}
+
+/// The model that the configuration of this one names as its fallback.
+pub(crate) fn fallback_of(instance: &str) -> Result<Option<String>, SqlError> {
+    FALLBACK.read(&[Param::Text(instance)])?.first().map_or(Ok(None), |row| row.text(0))
 }
 
 /// The names of the models that `role` may use, at most this many, in the order of their bytes.

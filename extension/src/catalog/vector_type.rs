@@ -37,6 +37,17 @@ static VECTOR: Statement = Statement::new(
     &[],
 );
 
+/// Whether a function that returns a vector returns something else than an array.
+static USED: Statement = Statement::new(
+    "SELECT pg_catalog.bool_or(p.prorettype OPERATOR(pg_catalog.<>) 'pg_catalog.float4[]'::pg_catalog.regtype) \
+       FROM pg_catalog.pg_proc p \
+       JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
+                                  AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' \
+       JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid AND e.extname OPERATOR(pg_catalog.=) 'pg_llm'::pg_catalog.name \
+      WHERE p.proname OPERATOR(pg_catalog.=) 'pg_llm_get_embedding'::pg_catalog.name",
+    &[],
+);
+
 /// Whether a function of this signature is there.
 static EXISTS: Statement = Statement::new("SELECT pg_catalog.to_regprocedure($1) IS NOT NULL", &[TEXT]);
 
@@ -64,6 +75,12 @@ const FUNCTIONS: [[&str; 5]; 3] = [
         "The embeddings of many texts, in as few requests as the provider allows; ord is the text's place, from 1. NULL for a NULL text.",
     ],
 ];
+
+/// Whether pgvector is in this database, and whether the functions that return vectors are declared with its type.
+pub(crate) fn installed_and_used() -> Result<(bool, bool), SqlError> {
+    let installed = !VECTOR.read(&[])?.is_empty();
+    Ok((installed, USED.read(&[])?.first().is_some_and(|row| row.boolean(0))))
+}
 
 /// Declares the functions with pgvector's type if that is `wanted` and there, else with `real[]`. Says whether it was pgvector's.
 pub(crate) fn declare(wanted: bool) -> Result<bool, SqlError> {

@@ -77,6 +77,11 @@ fn agent(roots: Option<RootCerts>) -> Agent {
     Agent::with_parts(config, Dial.chain(RustlsConnector::default()).chain(Connected), NotYet)
 }
 
+/// Whether there are certificates to trust.
+pub(crate) fn check_trust_anchors(ca_file: Option<&Path>) -> Result<(), String> {
+    trust_anchors(ca_file).map(drop)
+}
+
 fn trust_anchors(ca_file: Option<&Path>) -> Result<RootCerts, String> {
     let certificates: Vec<CertificateDer<'static>> = if let Some(path) = ca_file {
         CertificateDer::pem_file_iter(path)

@@ -5,4 +5,4 @@ mod dial;
 mod names;
 mod socket;
 
-pub(crate) use agent::Agents;
+pub(crate) use agent::{Agents, check_trust_anchors};
