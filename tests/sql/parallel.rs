@@ -4,6 +4,7 @@ mod attribution;
 mod failures;
 mod guests;
 mod judges;
+mod limits;
 mod models;
 mod nesting;
 mod sessions;
