@@ -23,6 +23,8 @@ pub struct ModelSpec {
     pub defaults: ChatOptions,
     /// The profile's settings, overlaid with the model's.
     pub settings: Map<String, Value>,
+    /// The same as a guest takes them: JSON.
+    settings_text: String,
     /// Dimensions of its embeddings where a call says none.
     pub embedding_dimensions: Option<u32>,
     /// Where its access tokens may come from: what the configuration's own settings `*token_url` say. A profile's default is the word of whoever wrote the
@@ -96,7 +98,7 @@ const LIMITS: [&str; 3] = ["memory_mb", "cpu_ms", "response_bytes"];
 impl ModelSpec {
     /// The settings as a guest takes them.
     pub(crate) fn settings_text(&self) -> String {
-        Value::Object(self.settings.clone()).to_string()
+        self.settings_text.clone()
     }
 
     /// How much it may be asked, whatever the server's own limit is.
@@ -158,6 +160,7 @@ impl ModelSpec {
             model_name,
             endpoint,
             defaults: ChatOptions::read(&m)?,
+            settings_text: Value::Object(settings.clone()).to_string(),
             settings,
             token_urls,
             embedding_dimensions: crate::embeddings::dimensions(&m, "embedding_dimensions")?,
