@@ -3,7 +3,7 @@
 //! Decided when a model is added, so that the mistake shows at once, and again at every call, so that a changed setting holds at once. The address that
 //! the host's name resolves to is the sandbox's to check, at connect.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pg_llm_sandbox::egress::{AllowList, Endpoint, Grant, TokenHosts, TokenUrl};
 
@@ -54,11 +54,19 @@ pub(crate) fn check_token_urls(instance: &str, configured: &[TokenUrl], trusted:
 
 /// The administrator's list; none where it is empty.
 pub(crate) fn allow_list() -> Result<Option<AllowList>, SqlError> {
-    let Some(list) = gucs::allowed_hosts() else { return Ok(None) };
-    AllowList::parse(&list).map(Some).map_err(|entry| {
+    /// The setting as it was read last.
+    static READ: Mutex<Option<(String, AllowList)>> = Mutex::new(None);
+    let Some(text) = gucs::allowed_hosts() else { return Ok(None) };
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, list)) = read.as_ref().filter(|(former, _)| *former == text) {
+        return Ok(Some(list.clone()));
+    }
+    let list = AllowList::parse(&text).map_err(|entry| {
         SqlError::new(State::SetUp, format!("pg_llm: the setting pg_llm.allowed_hosts has an entry that cannot be understood: \"{entry}\""))
             .hint("Entries are [SCHEME://]HOST[:PORT]; *.example.com stands for every name below example.com.")
-    })
+    })?;
+    *read = Some((text, list.clone()));
+    Ok(Some(list))
 }
 
 fn forbidden(instance: &str, endpoint: &Endpoint) -> SqlError {

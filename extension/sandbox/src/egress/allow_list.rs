@@ -1,5 +1,7 @@
 //! The administrator's list of hosts.
 
+use std::sync::Arc;
+
 use url::Host;
 
 use super::Endpoint;
@@ -16,9 +18,9 @@ pub enum Grant {
 }
 
 /// Entries separated by commas or white space: `[SCHEME://]HOST[:PORT]`. `*.example.com` stands for every name below `example.com`
-/// (not for itself), and `*` for every host.
+/// (not for itself), and `*` for every host. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowList(Vec<Entry>);
+pub struct AllowList(Arc<[Entry]>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {

@@ -108,12 +108,15 @@ impl Endpoint {
         let path = path_with_query.split('?').next().unwrap_or_default();
         let mut segments = path[1..].split('/').peekable();
         while let Some(segment) = segments.next() {
+            if segment.is_empty() && segments.peek().is_some() {
+                return Err(PathError("it has an empty segment"));
+            }
+            if !segment.contains(['.', '%']) {
+                continue;
+            }
             let plain = segment.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace("%3b", ";");
             if plain.split('/').any(|part| matches!(part.split(';').next(), Some("." | ".."))) {
                 return Err(PathError("it has a dot segment"));
-            }
-            if segment.is_empty() && segments.peek().is_some() {
-                return Err(PathError("it has an empty segment"));
             }
         }
         Ok(format!("{self}{path_with_query}"))
