@@ -74,9 +74,9 @@ impl<F: Filter> ResponseSide<F> {
 }
 
 impl<F: Filter> response::GuestResponseFilter for ResponseSide<F> {
-    fn new(config: String, memo: Option<String>) -> Self {
+    fn new(config: String, channel: response::Channel, memo: Option<String>) -> Self {
         log::report_panics();
-        Self(RefCell::new(F::response(&config, memo.as_deref())))
+        Self(RefCell::new(F::response(&config, channel, memo.as_deref())))
     }
 
     fn push(&self, text: String) -> Result<Verdict, String> {

@@ -1,6 +1,6 @@
 //! Checks and compiles a component in a process of its own.
 //!
-//! `pg_llm_compiler MEMORY_MB CPU_SECONDS` is what the server runs: component on standard input; on standard output the length of the verdict (u32, little endian),
+//! `pg_llm_compiler MEMORY_MB CPU_SECONDS [filter]` is what the server runs: component on standard input; on standard output the length of the verdict (u32, little endian),
 //! the verdict as JSON, and, when it was accepted, the compiled code. Whatever a hostile component does to the compiler, it does to this process.
 //!
 //! `pg_llm_compiler --precompile IN.wasm OUT.cwasm OUT.json` is what the build runs for the built-in providers.
@@ -8,14 +8,16 @@
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use pg_llm_sandbox::report::Verdict;
+use pg_llm_sandbox::report::{Refusal, Report, Verdict};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--precompile", input, code, report] => precompile(input, code, report),
-        [memory_mb, cpu_seconds] => limited(memory_mb, cpu_seconds).and_then(|()| serve()),
-        _ => Err("usage: pg_llm_compiler MEMORY_MB CPU_SECONDS | --precompile IN.wasm OUT.cwasm OUT.json".to_owned()),
+        ["--precompile-filter", input, code, report] => precompile_filter(input, code, report),
+        [memory_mb, cpu_seconds] => limited(memory_mb, cpu_seconds).and_then(|()| serve(provider)),
+        [memory_mb, cpu_seconds, "filter"] => limited(memory_mb, cpu_seconds).and_then(|()| serve(filter)),
+        _ => Err("usage: pg_llm_compiler MEMORY_MB CPU_SECONDS [filter] | --precompile[-filter] IN.wasm OUT.cwasm OUT.json".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -26,13 +28,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve() -> Result<(), String> {
+/// Compiles a component of one world.
+type Compile = fn(&[u8]) -> Result<(Verdict, Vec<u8>), Refusal>;
+
+fn provider(wasm: &[u8]) -> Result<(Verdict, Vec<u8>), Refusal> {
+    pg_llm_sandbox::compile(wasm).map(|(report, artefact)| (Verdict::Accepted(report), artefact))
+}
+
+fn filter(wasm: &[u8]) -> Result<(Verdict, Vec<u8>), Refusal> {
+    pg_llm_sandbox::compile_filter(wasm).map(|(report, artefact)| (Verdict::AcceptedFilter(report), artefact))
+}
+
+fn serve(compile: Compile) -> Result<(), String> {
     let mut wasm = Vec::new();
     io::stdin().read_to_end(&mut wasm).map_err(|e| format!("cannot read the component: {e}"))?;
-    let (verdict, artefact) = match pg_llm_sandbox::compile(&wasm) {
-        Ok((report, artefact)) => (Verdict::Accepted(report), artefact),
-        Err(refusal) => (Verdict::Refused(refusal), Vec::new()),
-    };
+    let (verdict, artefact) = compile(&wasm).unwrap_or_else(|refusal| (Verdict::Refused(refusal), Vec::new()));
     let verdict = serde_json::to_vec(&verdict).map_err(|e| e.to_string())?;
     let length = u32::try_from(verdict.len()).map_err(|e| e.to_string())?;
     let mut out = io::stdout().lock();
@@ -44,12 +54,27 @@ fn serve() -> Result<(), String> {
 }
 
 fn precompile(input: &str, code: &str, report: &str) -> Result<(), String> {
-    let wasm = std::fs::read(input).map_err(|e| format!("{input}: {e}"))?;
-    let (description, artefact) = pg_llm_sandbox::compile(&wasm)
-        .map_err(|e| format!("{input}: {e}{}", e.hint.as_deref().map(|h| format!(" {h}")).unwrap_or_default()))?;
-    let description = serde_json::to_vec(&description).map_err(|e| e.to_string())?;
-    write_if_changed(code, &artefact)?;
-    write_if_changed(report, &description)
+    let (described, artefact) = pg_llm_sandbox::compile(&read(input)?).map_err(|e| refused(input, &e))?;
+    write_compiled(code, report, &artefact, &described)
+}
+
+fn precompile_filter(input: &str, code: &str, report: &str) -> Result<(), String> {
+    let (described, artefact) = pg_llm_sandbox::compile_filter(&read(input)?).map_err(|e| refused(input, &e))?;
+    write_compiled(code, report, &artefact, &described)
+}
+
+fn read(input: &str) -> Result<Vec<u8>, String> {
+    std::fs::read(input).map_err(|e| format!("{input}: {e}"))
+}
+
+fn refused(input: &str, refusal: &Refusal) -> String {
+    format!("{input}: {refusal}{}", refusal.hint.as_deref().map(|h| format!(" {h}")).unwrap_or_default())
+}
+
+fn write_compiled<D: serde::Serialize>(code: &str, report: &str, artefact: &[u8], described: &Report<D>) -> Result<(), String> {
+    let described = serde_json::to_vec(described).map_err(|e| e.to_string())?;
+    write_if_changed(code, artefact)?;
+    write_if_changed(report, &described)
 }
 
 /// An unchanged file keeps its time, so that what embeds it is not built again.

@@ -40,6 +40,13 @@ pub struct Grant {
     pub interrupt: Arc<dyn Interrupt>,
 }
 
+impl Grant {
+    /// No endpoint and no key: for filters, and for what a component says of itself.
+    pub fn without_network(limits: Limits, deadline: Instant, interrupt: Arc<dyn Interrupt>) -> Self {
+        Self { endpoint: None, private_ok: false, token_hosts: Arc::default(), keys: Arc::new(KeyRing::new()), limits, deadline, interrupt }
+    }
+}
+
 /// How a call failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CallError {

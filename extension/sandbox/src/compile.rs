@@ -6,72 +6,122 @@ use std::time::{Duration, Instant};
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 use wasmtime::component::Component;
 
-use crate::call::{CallError, Grant};
+use crate::SandboxError;
+use crate::call::{CallError, Grant, Outcome};
 use crate::code_cache::{hex, sha256};
 use crate::engine::Runtime;
+use crate::filter::Filter;
 use crate::interrupt::StopSwitch;
-use crate::keys::KeyRing;
 use crate::limits::Limits;
 use crate::provider::Provider;
-use crate::report::{Description, Refusal, Report};
+use crate::report::{Description, FilterDescription, Refusal, Report};
 use crate::transport::Agents;
 
 /// The package of the contract.
 const PACKAGE: &str = "pg-llm:guest/";
 /// The versions that this host speaks.
 const WIT_VERSION: &str = "1.0.0";
-/// What a provider may import, and nothing else.
-const IMPORTS: [&str; 4] = ["types", "http", "keys", "log"];
-/// What a provider must export.
-const EXPORTS: [&str; 2] = ["describe", "chat"];
-/// What it may export besides.
-const OPTIONAL_EXPORTS: [&str; 5] = ["embeddings", "rerank", "batches", "fine-tuning", "models"];
+/// A world of the contract, as an upload is checked against it.
+struct World {
+    /// What a component of it is called.
+    what: &'static str,
+    /// What it may import, and nothing else.
+    imports: &'static [&'static str],
+    /// What it must export.
+    exports: &'static [&'static str],
+    /// What it may export besides.
+    optional_exports: &'static [&'static str],
+}
 
-/// Checks a component and compiles it.
+const PROVIDER: World = World {
+    what: "provider",
+    imports: &["types", "http", "keys", "log"],
+    exports: &["describe", "chat"],
+    optional_exports: &["embeddings", "rerank", "batches", "fine-tuning", "models"],
+};
+const FILTER: World =
+    World { what: "filter", imports: &["types", "log"], exports: &["describe-filter", "prompt", "response"], optional_exports: &[] };
+
+/// Checks a provider and compiles it.
 ///
 /// # Errors
 /// Whatever makes it no provider of ours: it is refused with a reason that names the cause.
 pub fn compile(wasm: &[u8]) -> Result<(Report, Vec<u8>), Refusal> {
-    check_and_compile(wasm).map_err(Refusal::clipped)
+    let compiled = check_and_compile(wasm, &PROVIDER).and_then(|compiled| {
+        let provider = Provider::link(&compiled.runtime, &Arc::new(Agents::new(None)), &compiled.component).map_err(unfit)?;
+        let description = described(provider.describe(grant()?))?;
+        Ok((compiled.report(Description::from_guest(description)?), compiled.artefact))
+    });
+    compiled.map_err(Refusal::clipped)
 }
 
-fn check_and_compile(wasm: &[u8]) -> Result<(Report, Vec<u8>), Refusal> {
+/// Checks a filter and compiles it.
+///
+/// # Errors
+/// As [`compile`], when it is no filter.
+pub fn compile_filter(wasm: &[u8]) -> Result<(Report<FilterDescription>, Vec<u8>), Refusal> {
+    let compiled = check_and_compile(wasm, &FILTER).and_then(|compiled| {
+        let filter = Filter::link(&compiled.runtime, &Arc::new(Agents::new(None)), &compiled.component).map_err(unfit)?;
+        let description = described(filter.describe(grant()?))?;
+        Ok((compiled.report(FilterDescription::from_guest(description)?), compiled.artefact))
+    });
+    compiled.map_err(Refusal::clipped)
+}
+
+/// A component that keeps to its world's imports and exports.
+struct Compiled<'a> {
+    wasm: &'a [u8],
+    surface: Surface,
+    world: &'static World,
+    runtime: Runtime,
+    component: Component,
+    artefact: Vec<u8>,
+}
+
+fn check_and_compile<'a>(wasm: &'a [u8], world: &'static World) -> Result<Compiled<'a>, Refusal> {
     let surface = Surface::read(wasm)?;
-    surface.check()?;
+    surface.check(world)?;
     let broken = |e: wasmtime::Error| refuse(format!("the component cannot be compiled: {e:#}"), None);
     let runtime = Runtime::for_compiling().map_err(broken)?;
     let artefact = runtime.engine.precompile_component(wasm).map_err(broken)?;
     // SAFETY: the bytes that the engine has just made.
     let component = unsafe { crate::code_cache::deserialize(&runtime.engine, &artefact) }.map_err(broken)?;
-    let report = Report {
-        sha256: hex(&sha256(wasm)),
-        size: wasm.len() as u64,
-        wit_version: WIT_VERSION.to_owned(),
-        description: describe(&runtime, &component)?,
-        exports: surface.contract_exports(),
-        imports: surface.imports,
-    };
-    Ok((report, artefact))
+    Ok(Compiled { wasm, surface, world, runtime, component, artefact })
 }
 
-fn describe(runtime: &Runtime, component: &Component) -> Result<Description, Refusal> {
-    let provider = Provider::link(runtime, &Arc::new(Agents::new(None)), component)
-        .map_err(|e| refuse(e.to_string(), Some("Build it against the pg-llm:guest package of this version.")))?;
-    let interrupt = StopSwitch::new().map_err(|e| refuse(format!("no descriptor is left: {e}"), None))?;
-    let grant = Grant {
-        token_hosts: Arc::default(),
-        endpoint: None,
-        private_ok: false,
-        keys: Arc::new(KeyRing::new()),
-        limits: Limits { cpu: Duration::from_secs(5), ..Limits::default() },
-        deadline: Instant::now() + Duration::from_secs(10),
-        interrupt: Arc::new(interrupt),
-    };
-    match provider.describe(grant).result {
-        Ok(description) => Description::from_guest(description),
-        Err(CallError::TimedOut) => Err(refuse("the component's describe() did not return in time".to_owned(), None)),
-        Err(e) => Err(refuse(format!("the component's describe() failed: {e}"), None)),
+impl Compiled<'_> {
+    fn report<D>(&self, description: D) -> Report<D> {
+        Report {
+            sha256: hex(&sha256(self.wasm)),
+            size: self.wasm.len() as u64,
+            wit_version: WIT_VERSION.to_owned(),
+            description,
+            exports: self.surface.contract_exports(self.world),
+            imports: self.surface.imports.clone(),
+        }
     }
+}
+
+/// What `describe` may use.
+fn grant() -> Result<Grant, Refusal> {
+    let interrupt = StopSwitch::new().map_err(|e| refuse(format!("no descriptor is left: {e}"), None))?;
+    Ok(Grant::without_network(
+        Limits { cpu: Duration::from_secs(5), ..Limits::default() },
+        Instant::now() + Duration::from_secs(10),
+        Arc::new(interrupt),
+    ))
+}
+
+fn described<T>(outcome: Outcome<T>) -> Result<T, Refusal> {
+    outcome.result.map_err(|e| match e {
+        CallError::TimedOut => refuse("the component's describe() did not return in time".to_owned(), None),
+        e => refuse(format!("the component's describe() failed: {e}"), None),
+    })
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "as map_err wants it")]
+fn unfit(e: SandboxError) -> Refusal {
+    refuse(e.to_string(), Some("Build it against the pg-llm:guest package of this version."))
 }
 
 /// What a component shows at its outside.
@@ -124,41 +174,60 @@ impl Surface {
         Ok(surface)
     }
 
-    fn check(&self) -> Result<(), Refusal> {
+    fn check(&self, world: &World) -> Result<(), Refusal> {
+        // What it is tells more than what it lacks.
+        let other = if world.what == PROVIDER.what { &FILTER } else { &PROVIDER };
+        if !self.is(world) && self.is(other) {
+            return Err(refuse(
+                format!("the component is a {}, not a {}", other.what, world.what),
+                Some(&format!("A {} exports {}.", world.what, and(world.exports))),
+            ));
+        }
         for import in &self.imports {
-            if IMPORTS.iter().any(|name| *import == contract(name)) {
+            if world.imports.iter().any(|name| *import == contract(name)) {
                 continue;
             }
-            let hint = if import.starts_with(PACKAGE) {
+            let named =
+                import.strip_prefix(PACKAGE).and_then(|name| name.strip_suffix(WIT_VERSION)).and_then(|name| name.strip_suffix('@'));
+            let hint = if import.starts_with("wasi:") {
+                format!("A {} runs without WASI: build it for wasm32-unknown-unknown, or stub WASI out.", world.what)
+            } else if import.starts_with(PACKAGE) && !named.is_some_and(|name| PROVIDER.imports.contains(&name)) {
                 format!("This server speaks {PACKAGE}*@{WIT_VERSION}.")
-            } else if import.starts_with("wasi:") {
-                "A provider runs without WASI: build it for wasm32-unknown-unknown, or stub WASI out.".to_owned()
             } else {
-                format!("A provider may import {} and nothing else.", IMPORTS.map(contract).join(", "))
+                let imports: Vec<String> = world.imports.iter().map(|name| contract(name)).collect();
+                format!("A {} may import {} and nothing else.", world.what, imports.join(", "))
             };
             return Err(Refusal {
                 reason: format!("the component imports \"{}\", which is not granted", import.escape_default()),
                 hint: Some(hint),
             });
         }
-        for export in EXPORTS {
+        for export in world.exports {
             if !self.exports.contains(&contract(export)) {
                 return Err(refuse(
                     format!("the component does not export \"{}\"", contract(export)),
-                    Some("A provider exports describe and chat: see guest-sdk/wit."),
+                    Some(&format!("A {} exports {}: see guest-sdk/wit.", world.what, and(world.exports))),
                 ));
             }
         }
         Ok(())
     }
 
-    fn contract_exports(&self) -> Vec<String> {
-        EXPORTS
-            .iter()
-            .chain(&OPTIONAL_EXPORTS)
-            .filter(|name| self.exports.contains(&contract(name)))
-            .map(|name| (*name).to_owned())
-            .collect()
+    fn is(&self, world: &World) -> bool {
+        world.exports.iter().all(|name| self.exports.contains(&contract(name)))
+    }
+
+    fn contract_exports(&self, world: &World) -> Vec<String> {
+        let all = world.exports.iter().chain(world.optional_exports);
+        all.filter(|name| self.exports.contains(&contract(name))).map(|name| (*name).to_owned()).collect()
+    }
+}
+
+/// A list as it is spoken.
+fn and(names: &[&str]) -> String {
+    match names {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        names => names.concat(),
     }
 }
 

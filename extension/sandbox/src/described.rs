@@ -1,8 +1,9 @@
 //! From what a guest says of itself to the report: only what keeps to the contract gets there.
 
 use crate::egress::Endpoint;
-use crate::report::{Description, KeySpec, Profile, Refusal, is_model_type};
+use crate::report::{Description, FilterDescription, KeySpec, Profile, Refusal, is_model_type};
 use crate::wit::exports::pg_llm::guest::describe as wit;
+use crate::wit::filter::exports::pg_llm::guest::describe_filter as wit_filter;
 
 /// Longest reason, in bytes: names in a component may be of any length.
 const REASON_BYTES: usize = 1000;
@@ -25,13 +26,6 @@ const DESCRIPTION_BYTES: usize = 256 << 10;
 impl Description {
     /// Takes a guest's words, if they keep to the contract.
     pub(crate) fn from_guest(guest: wit::Description) -> Result<Self, Refusal> {
-        let bad = |reason: String| Refusal { reason, hint: Some("See the describe interface in guest-sdk/wit.".to_owned()) };
-        let json = |what: &str, text: &str| {
-            serde_json::from_str::<serde_json::Value>(text)
-                .ok()
-                .filter(serde_json::Value::is_object)
-                .ok_or_else(|| bad(format!("the component's {what} is not a JSON object")))
-        };
         if guest.profiles.is_empty() {
             return Err(bad("the component describes no profile".to_owned()));
         }
@@ -48,7 +42,7 @@ impl Description {
             if let Some(Err(e)) = p.default_endpoint.as_deref().map(Endpoint::parse) {
                 return Err(bad(format!("the default endpoint of the component's profile \"{}\" cannot be used: {e}", p.name)));
             }
-            let serde_json::Value::Object(settings) = json("settings", &p.settings)? else { unreachable!("an object, as just checked") };
+            let serde_json::Value::Object(settings) = object("settings", &p.settings)? else { unreachable!("an object, as just checked") };
             profiles.push(Profile {
                 capabilities: capability_names(p.capabilities),
                 keys: p.keys.into_iter().map(|k| KeySpec { name: k.name, required: k.required, description: k.description }).collect(),
@@ -63,12 +57,51 @@ impl Description {
             version: guest.version,
             summary: guest.summary,
             profiles,
-            settings_schema: json("settings-schema", &guest.settings_schema)?,
+            settings_schema: object("settings-schema", &guest.settings_schema)?,
         };
-        match serde_json::to_string(&description) {
-            Ok(text) if text.len() <= DESCRIPTION_BYTES && !text.contains("\\u0000") => Ok(description),
-            _ => Err(bad(format!("the component's description is larger than {DESCRIPTION_BYTES} bytes or has null characters"))),
+        bounded(description)
+    }
+}
+
+impl FilterDescription {
+    /// Takes a guest's words, if they keep to the contract.
+    pub(crate) fn from_guest(guest: wit_filter::FilterDescription) -> Result<Self, Refusal> {
+        let sides = [(wit_filter::Sides::PROMPT, "prompt"), (wit_filter::Sides::RESPONSE, "response")];
+        let sides: Vec<String> =
+            sides.into_iter().filter(|(side, _)| guest.sides.contains(*side)).map(|(_, name)| name.to_owned()).collect();
+        if sides.is_empty() {
+            return Err(bad("the component looks neither at prompts nor at responses".to_owned()));
         }
+        if !is_model_type(&guest.name) {
+            return Err(bad(format!(
+                "the component's name \"{}\" is not made of lower-case letters, digits and hyphens",
+                guest.name.escape_default()
+            )));
+        }
+        bounded(Self {
+            name: guest.name,
+            version: guest.version,
+            summary: guest.summary,
+            sides,
+            config_schema: object("config-schema", &guest.config_schema)?,
+        })
+    }
+}
+
+fn bad(reason: String) -> Refusal {
+    Refusal { reason, hint: Some("See the describe interfaces in guest-sdk/wit.".to_owned()) }
+}
+
+fn object(what: &str, text: &str) -> Result<serde_json::Value, Refusal> {
+    let value = serde_json::from_str::<serde_json::Value>(text).ok().filter(serde_json::Value::is_object);
+    value.ok_or_else(|| bad(format!("the component's {what} is not a JSON object")))
+}
+
+/// A description that can be stored and shown.
+fn bounded<D: serde::Serialize>(description: D) -> Result<D, Refusal> {
+    match serde_json::to_string(&description) {
+        Ok(text) if text.len() <= DESCRIPTION_BYTES && !text.contains("\\u0000") => Ok(description),
+        _ => Err(bad(format!("the component's description is larger than {DESCRIPTION_BYTES} bytes or has null characters"))),
     }
 }
 

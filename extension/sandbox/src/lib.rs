@@ -14,6 +14,7 @@ mod compile;
 mod described;
 pub mod egress;
 mod engine;
+mod filter;
 pub mod interrupt;
 pub mod keys;
 mod limits;
@@ -34,8 +35,9 @@ pub use call::{CallError, Grant, GuestFault, Outcome, Usage};
 pub use capabilities::log::{LogLevel, LogLine};
 pub use code_cache::{CodeCache, Digest, hex, sha256};
 #[cfg(feature = "compile")]
-pub use compile::compile;
+pub use compile::{compile, compile_filter};
 pub use engine::ENGINE_ID;
+pub use filter::{Filter, FilterStream};
 pub use limits::{Limits, STACK_HEADROOM_BYTES, WASM_STACK_BYTES};
 pub use provider::{ChatStream, Provider};
 pub use redact::Redactor;
@@ -43,6 +45,8 @@ pub use redact::Redactor;
 /// The records of the contract, as the host sees them.
 pub mod types {
     pub use crate::wit::embeddings::exports::pg_llm::guest::embeddings::{EmbedAnswer, EmbedRequest, Purpose};
+    pub use crate::wit::filter::exports::pg_llm::guest::prompt::PromptVerdict;
+    pub use crate::wit::filter::exports::pg_llm::guest::response::{Channel, Verdict};
     pub use crate::wit::models::exports::pg_llm::guest::models::ModelInfo;
     pub use crate::wit::pg_llm::guest::types::*;
     pub use crate::wit::rerank::exports::pg_llm::guest::rerank::{Ranked, RerankAnswer, RerankRequest};

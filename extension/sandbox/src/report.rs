@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Verdict {
     /// It may run; the compiled code follows.
     Accepted(Report),
+    /// The same of a filter.
+    AcceptedFilter(Report<FilterDescription>),
     /// It may not.
     Refused(Refusal),
 }
@@ -22,9 +24,9 @@ pub struct Refusal {
     pub hint: Option<String>,
 }
 
-/// What a component is.
+/// What a component is: a provider, or, with the other description, a filter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct Report<D = Description> {
     /// SHA-256 of the component, in lower-case hexadecimal.
     pub sha256: String,
     /// Its size in bytes.
@@ -36,7 +38,7 @@ pub struct Report {
     /// Interfaces of the contract that it exports, without package and version: `describe`, `chat`, `embeddings`, ...
     pub exports: Vec<String>,
     /// What it says of itself.
-    pub description: Description,
+    pub description: D,
 }
 
 /// `describe.description` of the contract.
@@ -49,6 +51,19 @@ pub struct Description {
     pub profiles: Vec<Profile>,
     /// JSON Schema of the settings; its `properties` name all that there are.
     pub settings_schema: serde_json::Value,
+}
+
+/// `describe-filter.filter-description` of the contract.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct FilterDescription {
+    pub name: String,
+    pub version: String,
+    pub summary: String,
+    /// What it looks at: `prompt`, `response`.
+    pub sides: Vec<String>,
+    /// JSON Schema of the configuration.
+    pub config_schema: serde_json::Value,
 }
 
 /// `describe.profile` of the contract: one `model_type`.

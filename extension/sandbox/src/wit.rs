@@ -32,3 +32,16 @@ macro_rules! optional {
 optional!(embeddings, "embeddings-provider");
 optional!(rerank, "rerank-provider");
 optional!(models, "models-provider");
+
+pub(crate) mod filter {
+    wasmtime::component::bindgen!({
+        path: "../../guest-sdk/wit/1.0.0",
+        world: "filter",
+        with: {
+            "pg-llm:guest/types": crate::wit::pg_llm::guest::types,
+            "pg-llm:guest/log": crate::wit::pg_llm::guest::log,
+        },
+        imports: { default: trappable },
+        additional_derives: [PartialEq],
+    });
+}

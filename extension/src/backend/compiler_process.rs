@@ -66,6 +66,8 @@ fn understand(output: &[u8]) -> Result<Compiled, SqlError> {
     let (verdict, artefact) = rest.split_at_checked(length).filter(|_| length <= VERDICT_BYTES).ok_or_else(garbled)?;
     match serde_json::from_slice(verdict).map_err(|_| garbled())? {
         Verdict::Accepted(report) => Ok(Compiled { report, artefact: artefact.to_vec() }),
+        // Not what was asked for.
+        Verdict::AcceptedFilter(_) => Err(garbled()),
         Verdict::Refused(refusal) => {
             let error = SqlError::new(State::InvalidArgument, format!("pg_llm: the module was refused: {}", refusal.reason));
             Err(match refusal.hint {

@@ -24,11 +24,19 @@ pub mod exports {
                 static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
                 use super::super::super::super::_rt;
                 pub type Json = super::super::super::super::__with_name0::Json;
+                wit_bindgen::rt::bitflags::bitflags! {
+                    #[doc =
+                    " What a filter looks at. The host leaves out the side that is not named, so that it costs nothing."]
+                    #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Clone, Copy)]
+                    pub struct Sides : u8 { const PROMPT = 1 << 0; const RESPONSE = 1 <<
+                    1; }
+                }
                 #[derive(Clone, PartialEq)]
                 pub struct FilterDescription {
                     pub name: _rt::String,
                     pub version: _rt::String,
                     pub summary: _rt::String,
+                    pub sides: Sides,
                     /// JSON Schema of `config`.
                     pub config_schema: Json,
                 }
@@ -41,6 +49,7 @@ pub mod exports {
                             .field("name", &self.name)
                             .field("version", &self.version)
                             .field("summary", &self.summary)
+                            .field("sides", &self.sides)
                             .field("config-schema", &self.config_schema)
                             .finish()
                     }
@@ -56,6 +65,7 @@ pub mod exports {
                             name: name2,
                             version: version2,
                             summary: summary2,
+                            sides: sides2,
                             config_schema: config_schema2,
                         } = result0;
                         let vec3 = (name2.into_bytes()).into_boxed_slice();
@@ -84,16 +94,20 @@ pub mod exports {
                         *ptr1
                             .add(4 * ::core::mem::size_of::<*const u8>())
                             .cast::<*mut u8>() = ptr5.cast_mut();
-                        let vec6 = (config_schema2.into_bytes()).into_boxed_slice();
-                        let ptr6 = vec6.as_ptr().cast::<u8>();
-                        let len6 = vec6.len();
-                        ::core::mem::forget(vec6);
-                        *ptr1
-                            .add(7 * ::core::mem::size_of::<*const u8>())
-                            .cast::<usize>() = len6;
+                        let flags6 = sides2;
                         *ptr1
                             .add(6 * ::core::mem::size_of::<*const u8>())
-                            .cast::<*mut u8>() = ptr6.cast_mut();
+                            .cast::<u8>() = ((flags6.bits() >> 0) as i32) as u8;
+                        let vec7 = (config_schema2.into_bytes()).into_boxed_slice();
+                        let ptr7 = vec7.as_ptr().cast::<u8>();
+                        let len7 = vec7.len();
+                        ::core::mem::forget(vec7);
+                        *ptr1
+                            .add(8 * ::core::mem::size_of::<*const u8>())
+                            .cast::<usize>() = len7;
+                        *ptr1
+                            .add(7 * ::core::mem::size_of::<*const u8>())
+                            .cast::<*mut u8>() = ptr7.cast_mut();
                         ptr1
                     }
                 }
@@ -121,10 +135,10 @@ pub mod exports {
                             .cast::<usize>();
                         _rt::cabi_dealloc(l4, l5, 1);
                         let l6 = *arg0
-                            .add(6 * ::core::mem::size_of::<*const u8>())
+                            .add(7 * ::core::mem::size_of::<*const u8>())
                             .cast::<*mut u8>();
                         let l7 = *arg0
-                            .add(7 * ::core::mem::size_of::<*const u8>())
+                            .add(8 * ::core::mem::size_of::<*const u8>())
                             .cast::<usize>();
                         _rt::cabi_dealloc(l6, l7, 1);
                     }
@@ -153,10 +167,10 @@ pub mod exports {
                 struct _RetArea(
                     [::core::mem::MaybeUninit<
                         u8,
-                    >; 8 * ::core::mem::size_of::<*const u8>()],
+                    >; 9 * ::core::mem::size_of::<*const u8>()],
                 );
                 static mut _RET_AREA: _RetArea = _RetArea(
-                    [::core::mem::MaybeUninit::uninit(); 8
+                    [::core::mem::MaybeUninit::uninit(); 9
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
@@ -173,6 +187,9 @@ pub mod exports {
                 pub enum PromptVerdict {
                     Pass,
                     /// Send these instead. The `memo` is handed to the response side of the same call, such as the placeholders to restore.
+                    ///
+                    /// The two sides run in instances of their own, and the memo is all that passes between them: one prompt may be answered several
+                    /// times (a retry, a fallback, models in parallel), on other threads, and no instance has to live while the model thinks.
                     Change((_rt::Vec<Message>, ::core::option::Option<Json>)),
                     /// Do not send; the reason is shown to the caller.
                     Block(_rt::String),
@@ -1616,6 +1633,8 @@ pub mod exports {
                     }
                 }
                 pub trait Guest {
+                    /// An error is for a filter that could not do its work, as with a `config` that it does not understand. It says so for an empty list of
+                    /// messages too: that is how the host checks a configuration.
                     #[allow(async_fn_in_trait)]
                     fn check(
                         config: Json,
@@ -1659,10 +1678,53 @@ pub mod exports {
                 static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
                 use super::super::super::super::_rt;
                 pub type Json = super::super::super::super::__with_name0::Json;
+                /// What of an answer a filter is given. Each has a `response-filter` of its own.
+                #[repr(u8)]
+                #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+                pub enum Channel {
+                    /// The text of the answer.
+                    Text,
+                    /// What the model thought. Its signature no longer fits when it is changed.
+                    Thinking,
+                    /// The arguments of one tool call: the text of a JSON object, and so is what the filter makes of it.
+                    ToolArguments,
+                }
+                impl ::core::fmt::Debug for Channel {
+                    fn fmt(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        match self {
+                            Channel::Text => f.debug_tuple("Channel::Text").finish(),
+                            Channel::Thinking => {
+                                f.debug_tuple("Channel::Thinking").finish()
+                            }
+                            Channel::ToolArguments => {
+                                f.debug_tuple("Channel::ToolArguments").finish()
+                            }
+                        }
+                    }
+                }
+                impl Channel {
+                    #[doc(hidden)]
+                    pub unsafe fn _lift(val: u8) -> Channel {
+                        if !cfg!(debug_assertions) {
+                            return unsafe { ::core::mem::transmute(val) };
+                        }
+                        match val {
+                            0 => Channel::Text,
+                            1 => Channel::Thinking,
+                            2 => Channel::ToolArguments,
+                            _ => panic!("invalid enum discriminant"),
+                        }
+                    }
+                }
                 #[derive(Clone, PartialEq)]
                 pub enum Verdict {
                     /// Hand this on. It may be shorter than what was pushed (held back: a match may straddle chunks) or longer.
                     Emit(_rt::String),
+                    /// Hand this on and end the answer here: nothing more is pushed, and the host need not wait for the rest.
+                    Last(_rt::String),
                     /// End the call; the reason is shown to the caller.
                     Block(_rt::String),
                 }
@@ -1674,6 +1736,9 @@ pub mod exports {
                         match self {
                             Verdict::Emit(e) => {
                                 f.debug_tuple("Verdict::Emit").field(e).finish()
+                            }
+                            Verdict::Last(e) => {
+                                f.debug_tuple("Verdict::Last").field(e).finish()
                             }
                             Verdict::Block(e) => {
                                 f.debug_tuple("Verdict::Block").field(e).finish()
@@ -1823,8 +1888,9 @@ pub mod exports {
                     arg0: *mut u8,
                     arg1: usize,
                     arg2: i32,
-                    arg3: *mut u8,
-                    arg4: usize,
+                    arg3: i32,
+                    arg4: *mut u8,
+                    arg5: usize,
                 ) -> i32 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
@@ -1838,13 +1904,14 @@ pub mod exports {
                             ResponseFilter::new(
                                 T_::new(
                                     _rt::string_lift(bytes0),
-                                    match arg2 {
+                                    Channel::_lift(arg2 as u8),
+                                    match arg3 {
                                         0 => None,
                                         1 => {
                                             let e = {
-                                                let len1 = arg4;
+                                                let len1 = arg5;
                                                 let bytes1 = _rt::Vec::from_raw_parts(
-                                                    arg3.cast(),
+                                                    arg4.cast(),
                                                     len1,
                                                     len1,
                                                 );
@@ -1902,7 +1969,7 @@ pub mod exports {
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>() = ptr3.cast_mut();
                                     }
-                                    Verdict::Block(e) => {
+                                    Verdict::Last(e) => {
                                         *ptr2
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
@@ -1917,20 +1984,35 @@ pub mod exports {
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>() = ptr4.cast_mut();
                                     }
+                                    Verdict::Block(e) => {
+                                        *ptr2
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (2i32) as u8;
+                                        let vec5 = (e.into_bytes()).into_boxed_slice();
+                                        let ptr5 = vec5.as_ptr().cast::<u8>();
+                                        let len5 = vec5.len();
+                                        ::core::mem::forget(vec5);
+                                        *ptr2
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len5;
+                                        *ptr2
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr5.cast_mut();
+                                    }
                                 }
                             }
                             Err(e) => {
                                 *ptr2.add(0).cast::<u8>() = (1i32) as u8;
-                                let vec5 = (e.into_bytes()).into_boxed_slice();
-                                let ptr5 = vec5.as_ptr().cast::<u8>();
-                                let len5 = vec5.len();
-                                ::core::mem::forget(vec5);
+                                let vec6 = (e.into_bytes()).into_boxed_slice();
+                                let ptr6 = vec6.as_ptr().cast::<u8>();
+                                let len6 = vec6.len();
+                                ::core::mem::forget(vec6);
                                 *ptr2
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len5;
+                                    .cast::<usize>() = len6;
                                 *ptr2
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr5.cast_mut();
+                                    .cast::<*mut u8>() = ptr6.cast_mut();
                             }
                         };
                         ptr2
@@ -1958,7 +2040,7 @@ pub mod exports {
                                             .cast::<usize>();
                                         _rt::cabi_dealloc(l2, l3, 1);
                                     }
-                                    _ => {
+                                    1 => {
                                         let l4 = *arg0
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
@@ -1967,16 +2049,25 @@ pub mod exports {
                                             .cast::<usize>();
                                         _rt::cabi_dealloc(l4, l5, 1);
                                     }
+                                    _ => {
+                                        let l6 = *arg0
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l7 = *arg0
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        _rt::cabi_dealloc(l6, l7, 1);
+                                    }
                                 }
                             }
                             _ => {
-                                let l6 = *arg0
+                                let l8 = *arg0
                                     .add(::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l7 = *arg0
+                                let l9 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l6, l7, 1);
+                                _rt::cabi_dealloc(l8, l9, 1);
                             }
                         }
                     }
@@ -2016,7 +2107,7 @@ pub mod exports {
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>() = ptr2.cast_mut();
                                     }
-                                    Verdict::Block(e) => {
+                                    Verdict::Last(e) => {
                                         *ptr1
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
@@ -2031,20 +2122,35 @@ pub mod exports {
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>() = ptr3.cast_mut();
                                     }
+                                    Verdict::Block(e) => {
+                                        *ptr1
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (2i32) as u8;
+                                        let vec4 = (e.into_bytes()).into_boxed_slice();
+                                        let ptr4 = vec4.as_ptr().cast::<u8>();
+                                        let len4 = vec4.len();
+                                        ::core::mem::forget(vec4);
+                                        *ptr1
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len4;
+                                        *ptr1
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr4.cast_mut();
+                                    }
                                 }
                             }
                             Err(e) => {
                                 *ptr1.add(0).cast::<u8>() = (1i32) as u8;
-                                let vec4 = (e.into_bytes()).into_boxed_slice();
-                                let ptr4 = vec4.as_ptr().cast::<u8>();
-                                let len4 = vec4.len();
-                                ::core::mem::forget(vec4);
+                                let vec5 = (e.into_bytes()).into_boxed_slice();
+                                let ptr5 = vec5.as_ptr().cast::<u8>();
+                                let len5 = vec5.len();
+                                ::core::mem::forget(vec5);
                                 *ptr1
                                     .add(2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len4;
+                                    .cast::<usize>() = len5;
                                 *ptr1
                                     .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr4.cast_mut();
+                                    .cast::<*mut u8>() = ptr5.cast_mut();
                             }
                         };
                         ptr1
@@ -2072,7 +2178,7 @@ pub mod exports {
                                             .cast::<usize>();
                                         _rt::cabi_dealloc(l2, l3, 1);
                                     }
-                                    _ => {
+                                    1 => {
                                         let l4 = *arg0
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>();
@@ -2081,16 +2187,25 @@ pub mod exports {
                                             .cast::<usize>();
                                         _rt::cabi_dealloc(l4, l5, 1);
                                     }
+                                    _ => {
+                                        let l6 = *arg0
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l7 = *arg0
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        _rt::cabi_dealloc(l6, l7, 1);
+                                    }
                                 }
                             }
                             _ => {
-                                let l6 = *arg0
+                                let l8 = *arg0
                                     .add(::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l7 = *arg0
+                                let l9 = *arg0
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                _rt::cabi_dealloc(l6, l7, 1);
+                                _rt::cabi_dealloc(l8, l9, 1);
                             }
                         }
                     }
@@ -2178,7 +2293,11 @@ pub mod exports {
                     }
                     /// `memo` is what the prompt side of this call gave.
                     #[allow(async_fn_in_trait)]
-                    fn new(config: Json, memo: ::core::option::Option<Json>) -> Self;
+                    fn new(
+                        config: Json,
+                        channel: Channel,
+                        memo: ::core::option::Option<Json>,
+                    ) -> Self;
                     #[allow(async_fn_in_trait)]
                     fn push(
                         &self,
@@ -2195,11 +2314,11 @@ pub mod exports {
                         const _ : () = { #[unsafe (export_name =
                         "pg-llm:guest/response@1.0.0#[constructor]response-filter")]
                         unsafe extern "C" fn export_constructor_response_filter(arg0 : *
-                        mut u8, arg1 : usize, arg2 : i32, arg3 : * mut u8, arg4 : usize,)
-                        -> i32 { unsafe { $($path_to_types)*::
+                        mut u8, arg1 : usize, arg2 : i32, arg3 : i32, arg4 : * mut u8,
+                        arg5 : usize,) -> i32 { unsafe { $($path_to_types)*::
                         _export_constructor_response_filter_cabi::<<$ty as
                         $($path_to_types)*:: Guest >::ResponseFilter > (arg0, arg1, arg2,
-                        arg3, arg4) } } #[unsafe (export_name =
+                        arg3, arg4, arg5) } } #[unsafe (export_name =
                         "pg-llm:guest/response@1.0.0#[method]response-filter.push")]
                         unsafe extern "C" fn export_method_response_filter_push(arg0 : *
                         mut u8, arg1 : * mut u8, arg2 : usize,) -> * mut u8 { unsafe {
@@ -2409,9 +2528,9 @@ macro_rules! __export_filter_impl {
         =
         "component-type:wit-bindgen:0.61.1:pg-llm:guest@1.0.0:filter:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2692] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2791] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x87\x14\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xea\x14\x01A\x02\x01\
 A\x0c\x01BH\x01s\x04\0\x04json\x03\0\0\x01m\x04\x06system\x04user\x09assistant\x04\
 tool\x04\0\x04role\x03\0\x02\x01p}\x01q\x02\x05bytes\x01\x04\0\x03url\x01s\0\x04\
 \0\x0cmedia-source\x03\0\x05\x01ks\x01r\x04\x06source\x06\x0amedia-type\x07\x04n\
@@ -2452,22 +2571,25 @@ ect\x06broken\x08protocol\x0bunsupported\x07refused\x09too-large\x09cancelled\x0
 \0\x07failure\x03\0F\x03\0\x18pg-llm:guest/types@1.0.0\x05\0\x01B\x04\x01m\x05\x05\
 trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\x05level\
 \x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x16pg-llm:guest/log@1.0.0\x05\x01\
-\x02\x03\0\0\x04json\x01B\x06\x02\x03\x02\x01\x02\x04\0\x04json\x03\0\0\x01r\x04\
-\x04names\x07versions\x07summarys\x0dconfig-schema\x01\x04\0\x12filter-descripti\
-on\x03\0\x02\x01@\0\0\x03\x04\0\x08describe\x01\x04\x04\0\"pg-llm:guest/describe\
--filter@1.0.0\x05\x03\x02\x03\0\0\x07message\x01B\x0c\x02\x03\x02\x01\x02\x04\0\x04\
-json\x03\0\0\x02\x03\x02\x01\x04\x04\0\x07message\x03\0\x02\x01p\x03\x01k\x01\x01\
-o\x02\x04\x05\x01q\x03\x04pass\0\0\x06change\x01\x06\0\x05block\x01s\0\x04\0\x0e\
-prompt-verdict\x03\0\x07\x01j\x01\x08\x01s\x01@\x02\x06config\x01\x08messages\x04\
-\0\x09\x04\0\x05check\x01\x0a\x04\0\x19pg-llm:guest/prompt@1.0.0\x05\x05\x01B\x0f\
-\x02\x03\x02\x01\x02\x04\0\x04json\x03\0\0\x01q\x02\x04emit\x01s\0\x05block\x01s\
-\0\x04\0\x07verdict\x03\0\x02\x04\0\x0fresponse-filter\x03\x01\x01k\x01\x01i\x04\
-\x01@\x02\x06config\x01\x04memo\x05\0\x06\x04\0\x1c[constructor]response-filter\x01\
-\x07\x01h\x04\x01j\x01\x03\x01s\x01@\x02\x04self\x08\x04texts\0\x09\x04\0\x1c[me\
-thod]response-filter.push\x01\x0a\x01@\x01\x04self\x08\0\x09\x04\0\x1e[method]re\
-sponse-filter.finish\x01\x0b\x04\0\x1bpg-llm:guest/response@1.0.0\x05\x06\x04\0\x19\
-pg-llm:guest/filter@1.0.0\x04\0\x0b\x0c\x01\0\x06filter\x03\0\0\0G\x09producers\x01\
-\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+\x02\x03\0\0\x04json\x01B\x08\x02\x03\x02\x01\x02\x04\0\x04json\x03\0\0\x01n\x02\
+\x06prompt\x08response\x04\0\x05sides\x03\0\x02\x01r\x05\x04names\x07versions\x07\
+summarys\x05sides\x03\x0dconfig-schema\x01\x04\0\x12filter-description\x03\0\x04\
+\x01@\0\0\x05\x04\0\x08describe\x01\x06\x04\0\"pg-llm:guest/describe-filter@1.0.\
+0\x05\x03\x02\x03\0\0\x07message\x01B\x0c\x02\x03\x02\x01\x02\x04\0\x04json\x03\0\
+\0\x02\x03\x02\x01\x04\x04\0\x07message\x03\0\x02\x01p\x03\x01k\x01\x01o\x02\x04\
+\x05\x01q\x03\x04pass\0\0\x06change\x01\x06\0\x05block\x01s\0\x04\0\x0eprompt-ve\
+rdict\x03\0\x07\x01j\x01\x08\x01s\x01@\x02\x06config\x01\x08messages\x04\0\x09\x04\
+\0\x05check\x01\x0a\x04\0\x19pg-llm:guest/prompt@1.0.0\x05\x05\x01B\x11\x02\x03\x02\
+\x01\x02\x04\0\x04json\x03\0\0\x01m\x03\x04text\x08thinking\x0etool-arguments\x04\
+\0\x07channel\x03\0\x02\x01q\x03\x04emit\x01s\0\x04last\x01s\0\x05block\x01s\0\x04\
+\0\x07verdict\x03\0\x04\x04\0\x0fresponse-filter\x03\x01\x01k\x01\x01i\x06\x01@\x03\
+\x06config\x01\x07channel\x03\x04memo\x07\0\x08\x04\0\x1c[constructor]response-f\
+ilter\x01\x09\x01h\x06\x01j\x01\x05\x01s\x01@\x02\x04self\x0a\x04texts\0\x0b\x04\
+\0\x1c[method]response-filter.push\x01\x0c\x01@\x01\x04self\x0a\0\x0b\x04\0\x1e[\
+method]response-filter.finish\x01\x0d\x04\0\x1bpg-llm:guest/response@1.0.0\x05\x06\
+\x04\0\x19pg-llm:guest/filter@1.0.0\x04\0\x0b\x0c\x01\0\x06filter\x03\0\0\0G\x09\
+producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
+t\x060.61.1";
         };
     };
 }

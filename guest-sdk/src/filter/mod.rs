@@ -1,10 +1,20 @@
 //! A filter looks at what goes to a model and at what comes back, and passes, changes or blocks it. It has no network and no key.
 
+mod config;
+mod fold;
+mod redactor;
+mod texts;
+
 use crate::types::Message;
 
-pub use crate::bindings::filter::exports::pg_llm::guest::describe_filter::FilterDescription;
+pub use config::Config;
+pub use fold::{Folded, IDEOGRAPH, LETTER, SYMBOL, fold, is_invisible};
+pub use redactor::{Found, Redactor, Scan};
+pub use texts::{change_json, change_texts};
+
+pub use crate::bindings::filter::exports::pg_llm::guest::describe_filter::{FilterDescription, Sides};
 pub use crate::bindings::filter::exports::pg_llm::guest::prompt::PromptVerdict;
-pub use crate::bindings::filter::exports::pg_llm::guest::response::Verdict;
+pub use crate::bindings::filter::exports::pg_llm::guest::response::{Channel, Verdict};
 
 /// A filter. Register it with [`filter!`](crate::filter!).
 ///
@@ -23,8 +33,22 @@ pub trait Filter: 'static {
         Ok(PromptVerdict::Pass)
     }
 
-    /// Begins the response side of a call; `memo` is what [`prompt`](Self::prompt) left with [`PromptVerdict::Change`].
-    fn response(config: &str, memo: Option<&str>) -> Result<Self::Response, String>;
+    /// Begins the response side of a call, or of a part of it (`channel`); `memo` is what [`prompt`](Self::prompt) left with
+    /// [`PromptVerdict::Change`].
+    fn response(config: &str, channel: Channel, memo: Option<&str>) -> Result<Self::Response, String>;
+}
+
+impl FilterDescription {
+    /// A filter that looks at these sides; `config_schema` is the JSON Schema of its configuration.
+    pub fn new(
+        name: impl Into<String>,
+        version: impl Into<String>,
+        summary: impl Into<String>,
+        sides: Sides,
+        config_schema: impl Into<String>,
+    ) -> Self {
+        Self { name: name.into(), version: version.into(), summary: summary.into(), sides, config_schema: config_schema.into() }
+    }
 }
 
 /// Looks at what comes back, piece by piece; a whole answer is one `push` and a `finish`.
