@@ -105,8 +105,10 @@ impl<S: Scan> Redactor<S> {
             self.write(&held, start..held.len(), &folded, from, &found, out, replace);
         } else {
             self.whole = at.min(bytes.len()) - from;
-            held.drain(..start);
-            folded.forget(from);
+            if from > 0 {
+                held.drain(..start);
+                folded.forget(from);
+            }
             (self.held, self.folded) = (held, folded);
         }
     }

@@ -18,6 +18,10 @@ pub(crate) fn ids(context: &Context<'_>, groups: &[Group], countries: &[&str], t
             if last > first && separator(context.piece, &run[run.len() - 2..]).is_none() {
                 break;
             }
+            // None is shorter.
+            if run.iter().map(|group| group.len()).sum::<usize>() < 9 {
+                continue;
+            }
             if let Some((start, end)) = of_digits(context, run, &has) {
                 if context.begins(start) && context.ends(end) {
                     take(start, end);
@@ -61,7 +65,7 @@ fn of_digits(context: &Context<'_>, run: &[Group], has: &dyn Fn(&str) -> bool) -
         // Steuer-Identifikationsnummer.
         ([2, 3, 3, 3], Some(b' ')) => has("de") && de(&d),
         // Aadhaar.
-        ([4, 4, 4], Some(b' ' | b'-')) => has("in") && d[0] > 1 && verhoeff(&d),
+        ([4, 4, 4], Some(b' ' | b'-')) => has("in") && d[0] > 1 && verhoeff(&d) && context.is_alone(start, end),
         ([12], None) => has("in") && d[0] > 1 && verhoeff(&d) && said(&["aadhaar", "aadhar", "uid", "आधार"]),
         // Personnummer.
         ([6, 4], Some(b'-' | b'+')) => has("se") && is_day(pair(2), pair(4)) && luhn(&d),
@@ -118,7 +122,7 @@ fn fr(d: &[u8]) -> bool {
 
 /// The next `count` signs that keep to `shape` (`9` a digit, `A` a capital or small letter), with single spaces between them where `spaced`.
 fn signs(context: &Context<'_>, start: usize, shape: &[u8], spaced: bool) -> Option<(Vec<u8>, usize)> {
-    let mut signs = Vec::with_capacity(shape.len());
+    let mut signs = Vec::new();
     let mut at = start;
     for kind in shape {
         if spaced && !signs.is_empty() && matches!(context.byte(at), Some(b' ' | b'-')) {

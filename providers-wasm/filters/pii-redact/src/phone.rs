@@ -127,7 +127,11 @@ fn is_number(context: &Context<'_>, run: &[Group], plus: bool, open: bool, total
         }
         // A trunk prefix: Germany, Britain, Italy, Japan ...
         [3..=5, 3..=8] | [2..=5, 3..=4, 3..=4] | [3..=5, 2..=3, 2..=3, 2..=3] => {
-            head == b'0' && second > b'0' && (9..=12).contains(&total) && separator != Some(b'.')
+            head == b'0'
+                && second > b'0'
+                && (9..=12).contains(&total)
+                && separator != Some(b'.')
+                && context.is_alone(run[0].start, run[run.len() - 1].end)
         }
         _ => false,
     };

@@ -4,7 +4,7 @@ use crate::phrases::Hit;
 use crate::words::Words;
 
 /// Words of those who speak about injections.
-const TALK: [&str; 58] = [
+const TALK: [&str; 57] = [
     "attack",
     "attacks",
     "attacker",
@@ -41,7 +41,6 @@ const TALK: [&str; 58] = [
     "strings",
     "malicious",
     "filter",
-    "filters",
     "called",
     "known",
     "titled",
@@ -101,8 +100,15 @@ pub(crate) fn weight(original: &str, words: &Words, hit: Hit) -> f64 {
     if before(3).any(|word| NOT.contains(&word)) || before(1).any(|word| THEY.contains(&word)) {
         weight *= 0.4;
     }
+    // What is done in order to ignore something, unless somebody is to do it.
+    let told = ["you", "want", "need", "have", "asked", "now"];
+    if before(1).any(|word| word == "to") && !before(3).any(|word| told.contains(&word)) {
+        weight *= 0.6;
+    }
     let around = hit.first.saturating_sub(NEAR)..(hit.last + NEAR).min(words.words.len());
-    let outside = around.filter(|at| *at < hit.first || *at > hit.last).map(word);
+    // Words in names of hosts and files say nothing.
+    let in_name = |at: &usize| words.words.get(*at).is_some_and(|word| original[..word.origin].ends_with(['.', '@', '/', '-']));
+    let outside = around.filter(|at| (*at < hit.first || *at > hit.last) && !in_name(at)).map(word);
     let talk = outside.clone().filter(|word| TALK.contains(word)).count()
         + outside.filter(|word| TALK_RUNS.iter().any(|talk| word.starts_with(talk))).count();
     let quoted = is_quoted(original, words, hit);

@@ -15,8 +15,13 @@ const HEX: usize = 32;
 /// The texts that were encoded in base64 or hexadecimal, one after another.
 pub(crate) fn encoded(text: &str) -> String {
     let mut all = String::new();
-    let sign = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte);
-    for piece in text.as_bytes().split(|byte| !sign(*byte)).filter(|piece| piece.len() >= BASE64) {
+    // `=` pads the end of one, and stands before another (`payload=...`).
+    let sign = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
+    for piece in text.as_bytes().split(|byte| !sign(*byte)) {
+        let piece = piece.strip_prefix(b"0x").unwrap_or(piece);
+        if piece.len() < BASE64 {
+            continue;
+        }
         let hex = piece.len() >= HEX && piece.iter().all(u8::is_ascii_hexdigit);
         let bytes = if hex { from_hex(piece) } else { from_base64(piece) };
         if let Some(plain) = readable(bytes) {
@@ -33,10 +38,8 @@ fn from_hex(piece: &[u8]) -> Vec<u8> {
 }
 
 fn from_base64(piece: &[u8]) -> Vec<u8> {
-    let end = piece.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
-    let mut plain: Vec<u8> = piece[..end]
+    let mut plain: Vec<u8> = piece
         .iter()
-        .filter(|byte| **byte != b'=')
         .map(|byte| match byte {
             b'-' => b'+',
             b'_' => b'/',

@@ -68,7 +68,7 @@ pub(crate) fn hidden(text: &str) -> Hidden {
         hidden.findings.push(("a run of characters that cannot be seen", 0.7));
     }
     if overrides > 0 {
-        hidden.findings.push(("directional controls in a text that runs one way", if overrides > 1 { 0.45 } else { 0.3 }));
+        hidden.findings.push(("directional controls in a text that runs one way", if overrides > 1 { 0.5 } else { 0.3 }));
     }
     if within > 0 {
         hidden.findings.push(("words with characters that cannot be seen inside", if within > 2 { 0.4 } else { 0.2 }));

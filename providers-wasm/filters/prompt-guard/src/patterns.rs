@@ -30,7 +30,7 @@ pub(crate) const PATTERNS: &[Pattern] = &[
         5,
         &[
             "ignore disregard forget override bypass discard neglect overrule abandon",
-            "previous prior above earlier preceding foregoing existing original initial your all any system these former past everything safety its",
+            "previous prior above earlier preceding foregoing existing original initial your all any system these former past everything safety its other",
             "instruction* prompt prompts rule rules direction* directive* guideline* command* polic* constraint* restriction* programming guardrail* protocol* training",
         ],
     ),
@@ -75,18 +75,32 @@ pub(crate) const PATTERNS: &[Pattern] = &[
         &[
             "reveal show print repeat output display leak expose disclose tell give dump share recite write echo translate summarize reproduce what whats",
             "system initial hidden secret original developer internal confidential",
-            "prompt prompts instruction* message rules configuration directive*",
+            "prompt prompts instruction* directive*",
         ],
     ),
     pattern(
         REVEAL,
         0.6,
-        4,
+        5,
         &[
-            "repeat print output recite copy translate show",
-            "everything text words content instruction* all",
-            "above before previous preceding",
+            "reveal show print repeat output display leak expose disclose tell give dump share recite echo",
+            "system hidden secret developer confidential",
+            "message messages rules",
         ],
+    ),
+    pattern(OVERRIDE, 0.65, 3, &["ignore disregard forget", "instruction* prompt rule rules guideline*", "above before preceding"]),
+    pattern(OVERRIDE, 0.55, 2, &["your", "new real actual updated", "instruction* directive* orders", "are is follow*"]),
+    pattern(
+        ADDRESS,
+        0.4,
+        3,
+        &["attention hey dear hello", "ai llm models assistants chatbot* gpt bots", "ignore please must this you rate recommend"],
+    ),
+    pattern(
+        REVEAL,
+        0.6,
+        4,
+        &["repeat print output recite copy", "everything text words content instruction* all", "above before previous preceding"],
     ),
     pattern(
         ROLE,
@@ -120,7 +134,7 @@ pub(crate) const PATTERNS: &[Pattern] = &[
     ),
     pattern(ROLE, 0.4, 3, &["you youre", "are now", "now longer", "bound assistant an a the free my"]),
     pattern(ROLE, 0.35, 3, &["from", "now", "on", "you your always only"]),
-    pattern(ROLE, 0.5, 3, &["your", "real true new actual only sole", "task goal purpose objective mission job", "is"]),
+    pattern(ROLE, 0.5, 3, &["your", "real true new actual only sole", "task goal purpose objective mission", "is"]),
     pattern(
         HIDE,
         0.5,
@@ -128,7 +142,7 @@ pub(crate) const PATTERNS: &[Pattern] = &[
         &[
             "not never dont without",
             "tell telling inform informing mention mentioning reveal revealing alert alerting notify notifying show",
-            "user human operator customer anyone them",
+            "user human operator",
         ],
     ),
     pattern(
@@ -138,7 +152,7 @@ pub(crate) const PATTERNS: &[Pattern] = &[
         &[
             "important urgent attention critical note message notice instruction*",
             "for to from",
-            "ai llm assistant* model models agent agents chatbot* system gpt bots",
+            "ai llm assistant assistants model models chatbot* gpt bots",
         ],
     ),
     pattern(
@@ -164,13 +178,13 @@ pub(crate) const PATTERNS: &[Pattern] = &[
     ),
     pattern(
         EXFILTRATE,
-        0.55,
+        0.6,
         7,
         &[
             "send post forward email upload exfiltrate transmit leak append submit",
-            "password* credential* secret* token* conversation history keys key data chat contents",
+            "password* credential* secret* conversation history chat",
             "to",
-            "http https url attacker* webhook server endpoint com evil www",
+            "http https attacker* webhook evil www",
         ],
     ),
     pattern(
@@ -371,8 +385,8 @@ pub(crate) const MARKS: [(&str, f64); 16] = [
     ("<|endoftext|>", 0.6),
     ("<|start_header_id|>", 0.7),
     ("<|eot_id|>", 0.6),
-    ("[inst]", 0.5),
-    ("[/inst]", 0.5),
+    ("[inst]", 0.45),
+    ("[/inst]", 0.45),
     ("<<sys>>", 0.7),
     ("<start_of_turn>", 0.6),
     ("[system](#", 0.6),

@@ -109,7 +109,8 @@ fn is_secret(value: &[u8], chosen: bool, quoted: bool, next: Option<u8>) -> bool
         || contains("placeholder")
         || contains("redacted")
         || contains("changeme");
-    if reference || filler {
+    let placeholder = value.first() == Some(&b'[') && value[1..].iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_');
+    if reference || filler || placeholder {
         return false;
     }
     let classes = [

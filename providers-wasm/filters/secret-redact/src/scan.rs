@@ -2,7 +2,7 @@
 
 use pg_llm_guest::base64::Engine as _;
 use pg_llm_guest::base64::engine::general_purpose::STANDARD;
-use pg_llm_guest::filter::{Found, Scan};
+use pg_llm_guest::filter::{Found, IDEOGRAPH, Scan};
 
 use crate::{assignment, shapes};
 
@@ -18,7 +18,7 @@ impl Scan for SecretScan {
 
     fn cuts(&self, piece: &[u8], next: u8) -> bool {
         let Some(last) = piece.last().copied() else { return false };
-        if last == b'\n' {
+        if last == b'\n' || last == IDEOGRAPH || next == IDEOGRAPH {
             return true;
         }
         if next.is_ascii_whitespace() || !last.is_ascii_whitespace() {
