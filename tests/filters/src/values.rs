@@ -184,6 +184,8 @@ fn china(random: &mut Random) -> String {
 }
 
 fn fiscal(random: &mut Random) -> String {
+    const ODD: [u32; 36] =
+        [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
     let (year, _, day) = date(random);
     let month = one(&["A", "B", "C", "D", "E", "H", "L", "M", "P", "R", "S", "T"], random);
     let body = format!(
@@ -193,14 +195,16 @@ fn fiscal(random: &mut Random) -> String {
         one(&["H", "F", "A", "L"], random),
         of(DIGITS, 3, random)
     );
-    const ODD: [u32; 36] =
-        [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
     let sum: u32 = body
         .chars()
         .enumerate()
         .map(|(at, c)| {
             let value = c.to_digit(36).unwrap();
-            if at % 2 == 0 { ODD[value as usize] } else { if value < 10 { value } else { value - 10 } }
+            match at % 2 {
+                0 => ODD[value as usize],
+                _ if value < 10 => value,
+                _ => value - 10,
+            }
         })
         .sum();
     format!("{body}{}", char::from(CAPITALS[(sum % 26) as usize]))

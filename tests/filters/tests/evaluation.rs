@@ -1,6 +1,8 @@
 //! Precision and recall on the sets in `evaluation/`, which were written for this. Every template is filled with values from five seeds. The tables that this
 //! prints (`--nocapture`) stand in `docs/filters.md`; below the thresholds, the test fails.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -79,14 +81,10 @@ fn detections(line: &str, out: &str, memo: Option<&str>) -> Vec<(String, Range<u
         let placeholder = &rest[..=end];
         rest = &rest[end + 1..];
         let name = placeholder.trim_matches(['[', ']']).trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_').to_lowercase();
-        let length = match memo[placeholder].as_str() {
-            Some(value) => value.len(),
-            // Up to where the text goes on.
-            None => {
-                let next: String = rest.chars().take_while(|c| *c != '[').take(12).collect();
-                if next.is_empty() { line.len() - at } else { line[at..].find(&next).unwrap_or(line.len() - at) }
-            }
-        };
+        // Up to where the text goes on, when the value is not known.
+        let next: String = rest.chars().take_while(|c| *c != '[').take(12).collect();
+        let to_next = if next.is_empty() { None } else { line[at..].find(&next) };
+        let length = memo[placeholder].as_str().map(str::len).or(to_next).unwrap_or(line.len() - at);
         all.push((name, at..at + length));
         at += length;
     }
@@ -109,11 +107,8 @@ fn evaluate(set: &str, run: impl Fn(&str) -> (String, Option<String>), same: imp
             for (label, place) in &line.labels {
                 let hit = found.iter().any(|(kind, range)| same(kind, label) && range.start <= place.start && place.end <= range.end);
                 let score = scores.entry((*label).to_owned()).or_default();
-                if hit {
-                    score.hit += 1
-                } else {
-                    score.missed += 1
-                }
+                score.hit += usize::from(hit);
+                score.missed += usize::from(!hit);
                 if !hit {
                     println!("missed {label} {:?} in {:?} -> {out:?}", &line.text[place.clone()], line.text);
                 }
@@ -174,7 +169,8 @@ fn injections_are_found_and_talk_about_them_passes() {
             }
             if let Some(language) = line["language"].as_str() {
                 let score = scores.entry(language.to_owned()).or_default();
-                if flagged { score.hit += 1 } else { score.missed += 1 }
+                score.hit += usize::from(flagged);
+                score.missed += usize::from(!flagged);
             }
             if (threshold - 0.5_f64).abs() < 0.01 && injection != flagged {
                 println!("{} {:.2} {:?}: {text:?}", if injection { "missed" } else { "wrong" }, assessment.score, assessment.findings);

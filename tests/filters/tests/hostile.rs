@@ -1,5 +1,7 @@
 //! Texts that were made to break a filter: none panics, none takes more than its share of time, and a stream is what the whole is.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -18,7 +20,7 @@ use pg_llm_guest::testing::mutation::{Random, mutated};
 const RULES: &str =
     r#"{"rules":[{"pattern":"(a+)+$","replacement":"b"},{"pattern":"(x+x+)+y","replacement":"z"},{"pattern":"(\\w|\\d)*!"}]}"#;
 /// Against hangs: what takes the square of its time would take hours.
-const LONG: Duration = Duration::from_mins(2);
+const LONG: Duration = Duration::from_secs(30);
 
 /// Both sides of every filter.
 fn through_all(text: &str) {

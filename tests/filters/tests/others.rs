@@ -1,5 +1,7 @@
 //! `prompt-guard`, `json-only`, `length-limit` and `regex-replace`.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use pg_llm_filter_json_only::{JsonOnly, Wanted, extract};
 use pg_llm_filter_length_limit::LengthLimit;
 use pg_llm_filter_prompt_guard::{PromptGuard, assess};

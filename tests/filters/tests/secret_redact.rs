@@ -1,5 +1,7 @@
 //! What `secret-redact` does to texts.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
 use pg_llm_filter_secret_redact::SecretRedact;
 use pg_llm_filter_tests::values::expand;
 use pg_llm_filter_tests::{however_it_is_cut, prompt, stream};
