@@ -104,7 +104,7 @@ fn network(findings: &mut Findings) {
         Ok(None) => findings.ok("allowed_hosts", "Models may talk to the built-in providers' hosts, and where a superuser has added them."),
         Ok(Some(_)) => findings.ok("allowed_hosts", "Models may talk to the hosts of pg_llm.allowed_hosts."),
         Err(error) => {
-            findings.error("allowed_hosts", &error, "The setting pg_llm.allowed_hosts cannot be understood: no model can be called.")
+            findings.error("allowed_hosts", &error, "The setting pg_llm.allowed_hosts cannot be understood: no model can be called.");
         }
     }
     if !gucs::allow_private_networks() {

@@ -75,6 +75,29 @@ fn when_a_session_ends_in_the_midst_of_a_stream() {
 }
 
 #[test]
+fn when_the_threads_of_a_parallel_call_are_stopped() {
+    let limited = Limited::new(&json!({"max_concurrency": 4, "circuit_breaker": false}));
+    let sql = "SELECT pg_llm_parallel_chat('Hello', array_fill('m'::text, ARRAY[8]))";
+    for terminate in [false, true] {
+        limited.upstream.on(PATH).reply(Reply::hang());
+        let before = limited.requests();
+        let call = Running::start(limited.session(), sql);
+        assert!(limited.upstream.wait_for_requests(before + 4, DEADLINE));
+        assert!(eventually(DEADLINE, || limited.number("in_flight") == 4 && limited.number("waiting") == 4), "{}", limited.stat());
+        if terminate {
+            assert!(limited.database.cluster().terminate_backend(call.pid()));
+        } else {
+            call.cancel();
+        }
+        assert!(call.finish(DEADLINE).result.is_err());
+        assert!(eventually(DEADLINE, || limited.number("in_flight") == 0 && limited.number("waiting") == 0), "{}", limited.stat());
+        assert_eq!(limited.requests(), before + 4);
+    }
+    limited.is_free();
+    limited.database.cluster().assert_no_crash();
+}
+
+#[test]
 fn not_by_a_rollback() {
     let limited = Limited::new(&json!({"rate_limit": {"rpm": 2}, "timeout_ms": 1000}));
     let mut client = limited.session();

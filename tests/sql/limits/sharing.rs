@@ -126,3 +126,39 @@ fn a_parallel_worker_is_a_session_like_others() {
     let stat = limited.stat();
     assert_eq!((&stat["admitted"], &stat["in_flight"]), (&json!(40), &json!(0)));
 }
+
+#[test]
+fn threads_of_one_session_share_a_limit_without_preload_too() {
+    for cluster in [sharing(), Cluster::shared()] {
+        let limited = Limited::on(cluster, &json!({"max_concurrency": 2}));
+        let sql = "SELECT pg_llm_parallel_chat_json('Hello', array_fill('m'::text, ARRAY[8]), '{\"strategy\": \"all\"}')";
+        let answer: Value = limited.session().query_one(sql, &[]).unwrap().get(0);
+        assert!(answer["candidates"].as_array().unwrap().iter().all(|candidate| candidate["response"] == json!("well")), "{answer}");
+        assert_eq!(limited.requests(), 8);
+        assert!(limited.upstream.max_concurrent() <= 2);
+    }
+}
+
+#[test]
+fn a_standby_has_limits_of_its_own() {
+    let primary = Cluster::start(&preloaded());
+    let (upstream, database) = (Upstream::start(), primary.database());
+    add_model(&mut database.superuser(), &upstream, &json!({"max_concurrency": 1}));
+    let gate = Gate::new();
+    upstream.on(PATH).reply(openai::completion("well").gated(&gate));
+    let standby = primary.standby();
+    let there = database.on(&standby);
+    let sql = "SELECT pg_llm_chat('m', 'Hello')";
+    let calls = [Running::start(database.superuser(), sql), Running::start(there.superuser(), sql)];
+    assert!(upstream.wait_for_requests(2, DEADLINE), "one of each");
+    let waiting = Running::start(there.superuser(), sql);
+    let mut replica = there.superuser();
+    assert!(eventually(DEADLINE, || stat(&mut replica)["waiting"] == json!(1)), "{}", stat(&mut replica));
+    assert_eq!(stat(&mut database.superuser())["waiting"], json!(0));
+    let ill = replica.query("SELECT detail FROM pg_llm_doctor() WHERE status = 'error'", &[]).unwrap();
+    assert!(ill.is_empty(), "{:?}", ill[0].get::<_, String>(0));
+    gate.open();
+    for call in calls.into_iter().chain([waiting]) {
+        assert_eq!(call.finish(DEADLINE).column(), [Some("well".to_owned())]);
+    }
+}

@@ -45,6 +45,11 @@ impl Bucket {
         u32::try_from(u128::from(room) * u128::from(per_minute) / u128::from(MINUTE)).unwrap_or(u32::MAX)
     }
 
+    /// Whether nothing was taken that has not come in again.
+    pub(super) fn is_full(self, now: Nanos) -> bool {
+        self.backlog(now) == 0
+    }
+
     fn add(&mut self, amount: u64, per_minute: u32, now: Nanos) {
         self.full_at = now.saturating_add(self.backlog(now).saturating_add(time_of(amount, per_minute)).min(FURTHEST));
     }

@@ -229,7 +229,11 @@ impl State {
 
     /// Whether forgetting it loses nothing that must be kept.
     pub fn is_blank(&self, now: Nanos) -> bool {
-        self.is_idle() && self.held(now) == 0 && self.breaker.phase(now) == Phase::Closed
+        self.is_idle()
+            && self.held(now) == 0
+            && self.breaker.phase(now) == Phase::Closed
+            && self.requests.is_full(now)
+            && self.tokens.is_full(now)
     }
 
     /// As it is shown.
