@@ -9,6 +9,7 @@ pub mod admission;
 mod answer_format;
 mod assembly;
 mod attempts;
+mod batch;
 mod call_options;
 mod chat;
 mod confidence;
@@ -32,6 +33,7 @@ mod spec;
 mod stream;
 mod structured;
 
+pub use batch::{Batch, BatchOptions, Order, row_options};
 pub use call_options::CallOptions;
 pub use chat::ChatCall;
 pub use embeddings::{EmbedOptions, EmbedOutcome, embed};

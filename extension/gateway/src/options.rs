@@ -100,8 +100,7 @@ pub(crate) const DEFAULTABLE: &[&str] = &[
 const PER_CALL: &[&str] = &["messages", "images", "documents"];
 
 /// Options of the design that no code reads yet.
-const LATER: &[&str] =
-    &["cache", "max_concurrency", "filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance"];
+const LATER: &[&str] = &["cache", "filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance"];
 
 /// Options that only calls of several models have.
 const OF_PARALLEL: [&str; 2] = ["strategy", "judge_instance"];
@@ -117,6 +116,12 @@ impl ChatOptions {
             return Err(ConfigError::invalid(
                 format!("option \"{name}\" is for several models"),
                 "pg_llm_parallel_chat() and pg_llm_parallel_chat_json() take it.".to_owned(),
+            ));
+        }
+        if let Some(name) = crate::batch::NAMES.into_iter().find(|name| members.raw(name).is_some()) {
+            return Err(ConfigError::invalid(
+                format!("option \"{name}\" is for many rows"),
+                "pg_llm_chat_batch() and its like take it.".to_owned(),
             ));
         }
         Self::parse_beside(options, &[])

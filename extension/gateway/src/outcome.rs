@@ -67,6 +67,11 @@ impl ChatOutcome {
         self.answer.parts.iter().filter_map(|p| if let Part::Text(t) = p { Some(t.as_str()) } else { None }).collect()
     }
 
+    /// Token counts, as in [`Self::to_json`].
+    pub fn usage_json(&self) -> Value {
+        usage(self.answer.usage.as_ref())
+    }
+
     /// What `pg_llm_chat_json` returns.
     pub fn to_json(&self) -> Value {
         let text = self.text();
@@ -77,7 +82,7 @@ impl ChatOutcome {
             "response": text,
             "model_name": self.model_name,
             "finish_reason": self.answer.finish_reason.as_ref().map(finish_reason),
-            "usage": usage(self.answer.usage.as_ref()),
+            "usage": self.usage_json(),
             "cost": null,
             "confidence_score": confidence,
             "confidence_method": confidence.map(|_| "logprobs"),

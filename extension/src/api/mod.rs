@@ -1,6 +1,8 @@
 //! The SQL functions: decode, call, encode. One file a capability; the SQL side is in `sql/`.
 
+mod batch;
 mod chat;
+mod chat_batch;
 mod chat_stream;
 mod doctor;
 mod embeddings;

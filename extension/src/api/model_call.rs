@@ -76,6 +76,10 @@ pub(super) fn error_object(instance: &str, error: CallError) -> Value {
 
 /// A failure in SQL's terms.
 pub(super) fn error_json(error: CallError) -> Value {
-    let error = SqlError::from(error);
+    error_members(&SqlError::from(error))
+}
+
+/// An error as an object.
+pub(super) fn error_members(error: &SqlError) -> Value {
     json!({ "sqlstate": error.state.sqlstate(), "message": error.message, "detail": error.detail, "hint": error.hint })
 }

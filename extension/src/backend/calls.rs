@@ -14,7 +14,11 @@ use super::errors::{Failure, SqlError, State, or_raise};
 use super::{encoding, vectors};
 
 /// The arguments of a call, as SQL declares them.
-pub(crate) struct Args<'a>(&'a [pg_sys::NullableDatum]);
+pub(crate) struct Args<'a> {
+    values: &'a [pg_sys::NullableDatum],
+    /// Lives as long as the arguments do: for a set-returning function until the last row.
+    pub(super) memory: pg_sys::MemoryContext,
+}
 
 /// The result of a call.
 #[derive(Debug)]
@@ -35,15 +39,16 @@ impl Args<'_> {
     /// The arguments of the call that `fcinfo` stands for.
     ///
     /// # Safety
-    /// `fcinfo` must be Postgres's, and live during the call.
-    pub(super) unsafe fn of(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+    /// `fcinfo` must be Postgres's, and live during the call; `memory` as long.
+    pub(super) unsafe fn of(fcinfo: pg_sys::FunctionCallInfo, memory: pg_sys::MemoryContext) -> Self {
         // SAFETY: Postgres keeps the arguments alive and in place during the call.
-        Self(unsafe { (*fcinfo).args.as_slice(usize::try_from((*fcinfo).nargs).unwrap_or(0)) })
+        let values = unsafe { (*fcinfo).args.as_slice(usize::try_from((*fcinfo).nargs).unwrap_or(0)) };
+        Self { values, memory }
     }
 
     /// None for NULL, and for an argument that this SQL signature of the function does not have.
-    fn datum(&self, index: usize) -> Option<Datum> {
-        self.0.get(index).filter(|d| !d.isnull).map(|d| d.value)
+    pub(super) fn datum(&self, index: usize) -> Option<Datum> {
+        self.values.get(index).filter(|d| !d.isnull).map(|d| d.value)
     }
 
     /// A boolean.
@@ -98,13 +103,13 @@ impl Args<'_> {
     }
 }
 
-struct Detoasted {
+pub(super) struct Detoasted {
     varlena: *mut pg_sys::varlena,
     /// It is a copy of ours.
     copied: bool,
 }
 
-fn detoasted(datum: Datum) -> Detoasted {
+pub(super) fn detoasted(datum: Datum) -> Detoasted {
     let given = datum.cast_mut_ptr();
     // SAFETY: SQL declares the argument as a variable-length type.
     let varlena = unsafe { pg_sys::pg_detoast_datum_packed(given) };
@@ -112,7 +117,7 @@ fn detoasted(datum: Datum) -> Detoasted {
 }
 
 impl Detoasted {
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: a detoasted varlena; its header says how long it is.
         unsafe { slice::from_raw_parts(pgrx::vardata_any(self.varlena).cast(), pgrx::varsize_any_exhdr(self.varlena)) }
     }
@@ -180,8 +185,8 @@ fn replace_nul(value: Value) -> Value {
 /// # Safety
 /// `fcinfo` must be Postgres's.
 pub(crate) unsafe fn serve(fcinfo: pg_sys::FunctionCallInfo, body: fn(&Args<'_>) -> Result<Returned, Failure>) -> Datum {
-    // SAFETY: the caller's promise.
-    let args = unsafe { Args::of(fcinfo) };
+    // SAFETY: the caller's promise; the current memory context outlives the call.
+    let args = unsafe { Args::of(fcinfo, pg_sys::CurrentMemoryContext) };
     let datum = or_raise(|| {
         let value = body(&args)?;
         let declared = match value {

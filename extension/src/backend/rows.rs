@@ -21,6 +21,15 @@ pub(crate) trait Rows {
     /// # Errors
     /// Any; it is raised, and nothing is asked after it.
     fn next(&mut self) -> Result<Option<Vec<Returned>>, Failure>;
+
+    /// Nothing more is asked, and Postgres goes on: what it lent is to be given back. Not called where an error ends the statement, after which Postgres takes
+    /// back everything by itself.
+    ///
+    /// # Errors
+    /// Any; it is raised.
+    fn close(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Begins a call: decodes the arguments and gives the rows. None: there are none.
@@ -65,6 +74,7 @@ pub(crate) unsafe fn serve(fcinfo: pg_sys::FunctionCallInfo, open: Open) -> Datu
         let kept = call.kept()?;
         let Some(mut rows) = kept.rows.take() else { return Ok(call.end()) };
         let Some(row) = rows.next()? else {
+            rows.close()?;
             drop(rows);
             return Ok(call.end());
         };
@@ -94,7 +104,7 @@ impl SetCall {
                 let context = pg_sys::init_MultiFuncCall(fcinfo);
                 let call = Self { fcinfo, context };
                 call.keep(Kept { rows: None, shape: shape(fcinfo, (*context).multi_call_memory_ctx)? });
-                call.kept()?.rows = open(&Args::of(fcinfo))?;
+                call.kept()?.rows = open(&Args::of(fcinfo, (*context).multi_call_memory_ctx))?;
                 return Ok(call);
             }
             Ok(Self { fcinfo, context: pg_sys::per_MultiFuncCall(fcinfo) })
@@ -115,7 +125,15 @@ impl SetCall {
             callback.write(pg_sys::MemoryContextCallback { func: Some(let_go), arg: kept.cast(), next: ptr::null_mut() });
             (*self.context).user_fctx = kept.cast();
             pg_sys::MemoryContextRegisterResetCallback(memory, callback);
+            // Called before init_MultiFuncCall's own, which was registered before it and deletes the context.
+            pg_sys::RegisterExprContextCallback(self.expressions(), Some(no_more), Datum::from(kept));
         }
+    }
+
+    #[allow(clippy::cast_ptr_alignment, reason = "Postgres allocates its nodes aligned to the widest type")]
+    fn expressions(&self) -> *mut pg_sys::ExprContext {
+        // SAFETY: init_MultiFuncCall has seen that it is a ReturnSetInfo.
+        unsafe { (*(*self.fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>()).econtext }
     }
 
     #[allow(clippy::mut_from_ref, reason = "the pointer is the only way to it, and a call has one such reference at a time")]
@@ -134,7 +152,10 @@ impl SetCall {
     /// There are no more rows; the context goes.
     fn end(&self) -> Option<Datum> {
         // SAFETY: as in C's SRF_RETURN_DONE. `kept` is not used any more.
-        unsafe { pg_sys::end_MultiFuncCall(self.fcinfo, self.context) };
+        unsafe {
+            pg_sys::UnregisterExprContextCallback(self.expressions(), Some(no_more), Datum::from((*self.context).user_fctx));
+            pg_sys::end_MultiFuncCall(self.fcinfo, self.context);
+        }
         self.set_done(pg_sys::ExprDoneCond::ExprEndResult);
         None
     }
@@ -190,6 +211,19 @@ fn form(row: Vec<Returned>, shape: Shape) -> Result<Option<Datum>, SqlError> {
     unsafe {
         let tuple = pg_sys::heap_form_tuple(description, values.as_mut_ptr(), nulls.as_mut_ptr());
         Ok(Some(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)))
+    }
+}
+
+/// The plan ends or begins anew before the rows did. Not called in an abort.
+unsafe extern "C-unwind" fn no_more(kept: Datum) {
+    // SAFETY: the box of `keep`, whose context still lives. There is nothing with a destructor above this frame.
+    unsafe {
+        ::pgrx::pgrx_extern_c_guard(move || {
+            or_raise(|| match kept.cast_mut_ptr::<Kept>().as_mut().and_then(|kept| kept.rows.take()) {
+                Some(mut rows) => rows.close(),
+                None => Ok(()),
+            });
+        });
     }
 }
 
