@@ -21,6 +21,7 @@ fn a_secret_goes_and_what_stands_around_it_stays() {
         ("postgres://bob:{{password:any:12}}@db/app?x=1", "postgres://bob:[PASSWORD]@db/app?x=1"),
         ("{\"password\": \"{{password:signs:12}}\", \"user\": \"bob\"}", "{\"password\": \"[PASSWORD]\", \"user\": \"bob\"}"),
         ("Server=x;Password={{password:any:12}};Encrypt=true", "Server=x;Password=[PASSWORD];Encrypt=true"),
+        ("password=aB3(x9Kq!z and password=ask(user)", "password=[PASSWORD] and password=ask(user)"),
         ("before\n{{pem}}\nafter", "before\n[PRIVATE_KEY]\nafter"),
         ("\"key\":\"{{pem_escaped}}\\n\",\"a\":1", "\"key\":\"[PRIVATE_KEY]\\n\",\"a\":1"),
     ] {

@@ -54,11 +54,10 @@ impl Filter for PromptGuard {
             Ok(if action == "block" { None } else { invisible::stripped(text) })
         })?;
         if let Some((role, assessment)) = worst.filter(|(_, worst)| worst.score >= threshold && worst.score > 0.0) {
-            let where_ = ["in a message of role ", name(role)].concat();
+            let (role, score) = (name(role), assessment.score);
+            let findings = assessment.findings.join("; ");
             return Ok(PromptVerdict::Block(format!(
-                "prompt injection suspected {where_} (score {:.2}): {}",
-                assessment.score,
-                assessment.findings.join("; ")
+                "prompt injection suspected in a message of role {role} (score {score:.2}): {findings}"
             )));
         }
         Ok(if changed { PromptVerdict::Change((messages, None)) } else { PromptVerdict::Pass })

@@ -89,6 +89,9 @@ fn trimmed(value: &[u8]) -> &[u8] {
 fn is_secret(value: &[u8], chosen: bool, quoted: bool, next: Option<u8>) -> bool {
     let lower = value.to_ascii_lowercase();
     let contains = |word: &str| lower.windows(word.len()).any(|window| window == word.as_bytes());
+    // `get_token(user)`.
+    let function = value.iter().take_while(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.')).count();
+    let call = !quoted && value.get(function) == Some(&b'(');
     // A reference to a secret, or what a manual puts in its place.
     let reference = matches!(value.first(), Some(b'$' | b'%' | b'{' | b'[' | b'(' | b'/' | b'@' | b'*' | b'#'))
         && !(chosen && quoted && value.len() >= 8 && value[0] != b'$')
@@ -98,9 +101,8 @@ fn is_secret(value: &[u8], chosen: bool, quoted: bool, next: Option<u8>) -> bool
         || contains("secrets.")
         || contains("vault:")
         || contains("://")
-        || value.contains(&b'(')
-        || next == Some(b'<')
-        || next == Some(b')') && !quoted && value.contains(&b'(');
+        || call
+        || next == Some(b'<');
     let filler = contains("xxxx")
         || contains("****")
         || contains("...")
