@@ -4,6 +4,7 @@
 
 mod chat;
 mod ends;
+mod map;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -7,6 +7,7 @@ mod chat_stream;
 mod doctor;
 mod embeddings;
 mod limits;
+mod map;
 mod model_call;
 mod model_list;
 mod models;

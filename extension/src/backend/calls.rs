@@ -31,6 +31,8 @@ pub(crate) enum Returned {
     Text(String),
     Uuid([u8; 16]),
     Json(Value),
+    /// The bytes of a jsonb as Postgres keeps it.
+    Jsonb(Vec<u8>),
     /// pgvector's type or an array of `real`, whichever SQL declares.
     Vector(Vec<f32>),
 }
@@ -49,6 +51,11 @@ impl Args<'_> {
     /// None for NULL, and for an argument that this SQL signature of the function does not have.
     pub(super) fn datum(&self, index: usize) -> Option<Datum> {
         self.values.get(index).filter(|d| !d.isnull).map(|d| d.value)
+    }
+
+    /// Memory that lives as long as the arguments do: for a set-returning function until its last row.
+    pub(crate) fn memory(&self) -> pg_sys::MemoryContext {
+        self.memory
     }
 
     /// A boolean.
@@ -143,13 +150,8 @@ impl Returned {
             Self::Float(value) => Ok(value.into_datum()),
             Self::Vector(vector) => vectors::datum(&vector, declared).map(Some),
             Self::Text(text) => Ok(Some(text_datum(&encoding::to_server(&text)))),
-            Self::Uuid(bytes) => {
-                // SAFETY: a uuid is sixteen bytes, passed by reference; palloc in the current memory context.
-                let copy: *mut u8 = unsafe { pg_sys::palloc(bytes.len()) }.cast();
-                // SAFETY: just allocated, of that size.
-                unsafe { copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-                Ok(Some(Datum::from(copy)))
-            }
+            Self::Uuid(bytes) => Ok(Some(by_reference(&bytes))),
+            Self::Jsonb(bytes) => Ok(Some(by_reference(&bytes))),
             Self::Json(value) => {
                 // jsonb cannot hold U+0000, and an answer that has one is better with a mark in its place than lost.
                 let text = value.to_string();
@@ -162,6 +164,16 @@ impl Returned {
                 }))
             }
         }
+    }
+}
+
+/// A value that is passed by reference: these bytes, in the current memory context.
+fn by_reference(bytes: &[u8]) -> Datum {
+    // SAFETY: palloc gives that many bytes, aligned for any type.
+    unsafe {
+        let copy: *mut u8 = pg_sys::palloc(bytes.len()).cast();
+        copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        Datum::from(copy)
     }
 }
 

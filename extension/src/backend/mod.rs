@@ -5,6 +5,7 @@ pub(crate) mod admissions;
 pub(crate) mod calls;
 mod client;
 pub(crate) mod compiler_process;
+pub(crate) mod cursor;
 pub(crate) mod data_directory;
 pub(crate) mod egress;
 pub(crate) mod elements;

@@ -105,3 +105,41 @@ fn catalog_owner() -> Result<Oid, SqlError> {
         Ok(Oid::from(u32::try_from(owner.value()).map_err(|_| missing())?))
     }
 }
+
+/// A role, and how it came to be the current one.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller {
+    role: Oid,
+    context: i32,
+}
+
+impl Caller {
+    pub(crate) fn now() -> Self {
+        let (mut role, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: reads the backend's state.
+        unsafe { pg_sys::GetUserIdAndSecContext(&raw mut role, &raw mut context) };
+        Self { role, context }
+    }
+
+    /// While what this returns lives, the caller is the current role again.
+    pub(crate) fn again(self) -> AsCaller {
+        let before = Self::now();
+        // Where another role stands, it may not be set by SET ROLE from within, nor seen after.
+        let changed = if before.role == self.role { 0 } else { pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32 };
+        // SAFETY: sets the backend's state; `drop` restores it on every path, and so does Postgres when a transaction aborts.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context | changed) }
+        AsCaller { before }
+    }
+}
+
+/// See [`Caller::again`].
+pub(crate) struct AsCaller {
+    before: Caller,
+}
+
+impl Drop for AsCaller {
+    fn drop(&mut self) {
+        // SAFETY: what `again` found.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.before.role, self.before.context) }
+    }
+}
