@@ -107,4 +107,22 @@ SELECT m.instance_name,
 COMMENT ON VIEW @extschema@.pg_llm_stat_limits IS
 'Limits of the models that the current role may use: requests in flight and waiting, what is left of the rates, what the provider holds back, the circuit breaker.';
 
-GRANT SELECT ON @extschema@.pg_llm_models, @extschema@.pg_llm_providers, @extschema@.pg_llm_stat_limits TO PUBLIC;
+CREATE VIEW @extschema@.pg_llm_cache WITH (security_barrier) AS
+SELECT c.instance_name,
+       CASE WHEN c.role <> 0::oid THEN c.role END AS role,
+       count(*) AS entries,
+       count(*) FILTER (WHERE c.expires_at <= clock_timestamp()) AS expired,
+       sum(c.bytes)::bigint AS bytes,
+       min(c.created_at) AS oldest,
+       max(c.created_at) AS newest
+  FROM _pg_llm_catalog.response_cache c
+ WHERE c.role = (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
+    OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
+    OR EXISTS (SELECT FROM _pg_llm_catalog.grants g
+                WHERE g.instance_name = c.instance_name
+                  AND CASE WHEN g.is_owner THEN pg_catalog.pg_has_role(current_user, g.role, 'USAGE')
+                           ELSE c.role = 0::oid AND (g.role = 0::oid OR pg_catalog.pg_has_role(current_user, g.role, 'USAGE')) END)
+ GROUP BY c.instance_name, c.role;
+COMMENT ON VIEW @extschema@.pg_llm_cache IS 'What the response cache holds: of the current role, of models that it owns, and, with role NULL, what is shared of models that it may use.';
+
+GRANT SELECT ON @extschema@.pg_llm_models, @extschema@.pg_llm_providers, @extschema@.pg_llm_stat_limits, @extschema@.pg_llm_cache TO PUBLIC;

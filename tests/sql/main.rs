@@ -21,6 +21,7 @@ mod privileges;
 mod providers;
 mod recordings;
 mod recovery;
+mod response_cache;
 mod signing;
 mod streaming;
 mod structured;

@@ -180,6 +180,7 @@ fn json_of_any_kind_in_any_argument_of_any_function_does_no_harm() {
         "timeout_ms",
         "max_attempts",
         "on_error",
+        "cache",
         "mock_response",
         "mock_confidence",
         "mock_chunks",

@@ -1,6 +1,6 @@
 //! One chat: a request, attempts, an answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::types::{Answer, ChatRequest, Message, Part, Role};
@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::admission::estimate;
 use crate::attempts::Attempts;
 use crate::error::CallError;
+use crate::fingerprint::{Deciding, Fingerprint};
 use crate::options::ChatOptions;
 use crate::outcome::ChatOutcome;
 use crate::route::Route;
@@ -21,6 +22,8 @@ pub struct ChatCall {
     /// Over the model's defaults.
     options: ChatOptions,
     request: ChatRequest,
+    /// Of all three, once somebody wants to know.
+    fingerprint: OnceLock<Fingerprint>,
 }
 
 impl ChatCall {
@@ -28,7 +31,7 @@ impl ChatCall {
     pub fn new(route: Route, prompt: &str, options: ChatOptions) -> Self {
         let options = options.over(&route.spec.defaults);
         let request = request(&route, prompt, &options);
-        Self { route, options, request }
+        Self { route, options, request, fingerprint: OnceLock::new() }
     }
 
     /// The model.
@@ -41,12 +44,28 @@ impl ChatCall {
         &self.options
     }
 
+    /// What decides its answer, as one number.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        let Self { route, options, request, fingerprint } = self;
+        fingerprint.get_or_init(|| {
+            let deciding = Deciding {
+                instance: &route.instance,
+                component: &route.component,
+                endpoint: route.spec.endpoint.as_ref().map(ToString::to_string),
+                request,
+                format: options.response_format.as_ref(),
+                include_raw: options.include_raw == Some(true),
+            };
+            deciding.fingerprint()
+        })
+    }
+
     /// Asks and waits for the whole answer. The call's time runs from here.
     ///
     /// # Errors
     /// When the provider fails for good, the guest misbehaves, time is over, or the interrupt ends the call. Then nothing is tried any more.
     pub fn run(&self, interrupt: &Arc<dyn Interrupt>) -> Result<ChatOutcome, CallError> {
-        let Self { route, options, request } = self;
+        let Self { route, options, request, .. } = self;
         let mut attempts = Attempts::begin(route, &options.call);
         attempts.expect_tokens(|| estimate::chat(request));
         let answer = attempts.run(route, interrupt, |grant| {
@@ -79,6 +98,7 @@ pub(crate) fn outcome(
         structured,
         include_raw: options.include_raw == Some(true),
         answer,
+        cached: false,
         attempts: attempts.made(),
         latency: attempts.elapsed(),
         log: attempts.take_log(),

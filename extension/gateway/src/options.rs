@@ -4,6 +4,7 @@ use pg_llm_sandbox::types::{Media, Message, Reasoning, Sampling, Tool, ToolChoic
 use serde_json::Value;
 
 use crate::answer_format;
+use crate::caching::{self, Caching};
 use crate::call_options::CallOptions;
 use crate::error::ConfigError;
 use crate::media::{self, Kind};
@@ -45,6 +46,8 @@ pub struct ChatOptions {
     pub reasoning: Option<Reasoning>,
     /// Whether the provider's response is wanted as it came.
     pub include_raw: Option<bool>,
+    /// Whether the answer may be one that was kept.
+    pub cache: Option<Caching>,
     /// What every call has.
     pub call: CallOptions,
 }
@@ -92,6 +95,7 @@ pub(crate) const DEFAULTABLE: &[&str] = &[
     "tool_choice",
     "extra_body",
     "include_raw",
+    "cache",
     "timeout_ms",
     "max_attempts",
     "on_error",
@@ -100,7 +104,7 @@ pub(crate) const DEFAULTABLE: &[&str] = &[
 const PER_CALL: &[&str] = &["messages", "images", "documents"];
 
 /// Options of the design that no code reads yet.
-const LATER: &[&str] = &["cache", "filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance"];
+const LATER: &[&str] = &["filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance"];
 
 /// Options that only calls of several models have.
 const OF_PARALLEL: [&str; 2] = ["strategy", "judge_instance"];
@@ -157,6 +161,7 @@ impl ChatOptions {
             response_format: m.raw("response_format").map(answer_format::parse).transpose()?,
             reasoning: reasoning(m)?,
             include_raw: m.get("include_raw", "true or false")?,
+            cache: caching::parse(m)?,
             call: CallOptions::read(m)?,
         })
     }
@@ -186,6 +191,7 @@ impl ChatOptions {
             response_format: self.response_format.or_else(|| defaults.response_format.clone()),
             reasoning: self.reasoning.or_else(|| defaults.reasoning.clone()),
             include_raw: self.include_raw.or(defaults.include_raw),
+            cache: self.cache.or(defaults.cache),
             call: self.call.over(&defaults.call),
         }
     }
@@ -311,7 +317,7 @@ mod tests {
 
     #[test]
     fn an_option_of_a_later_version_is_refused_and_not_ignored() {
-        assert_eq!(ChatOptions::parse(&json!({"cache": true})).unwrap_err().kind, ConfigErrorKind::NotSupported);
+        assert_eq!(ChatOptions::parse(&json!({"filters": []})).unwrap_err().kind, ConfigErrorKind::NotSupported);
     }
 
     #[test]

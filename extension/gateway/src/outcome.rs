@@ -27,7 +27,9 @@ pub struct ChatOutcome {
     pub(crate) structured: Option<Structured>,
     /// The caller wants the provider's response as it came.
     pub include_raw: bool,
-    /// How often the provider was called.
+    /// It was given before, and kept.
+    pub cached: bool,
+    /// How often the provider was called; 0 for an answer out of the cache.
     pub attempts: u32,
     /// From the call's begin to its end, retries included.
     pub latency: Duration,
@@ -83,11 +85,11 @@ impl ChatOutcome {
             "model_name": self.model_name,
             "finish_reason": self.answer.finish_reason.as_ref().map(finish_reason),
             "usage": self.usage_json(),
-            "cost": null,
+            "cost": self.cached.then_some(0),
             "confidence_score": confidence,
             "confidence_method": confidence.map(|_| "logprobs"),
             "fallback_used": false,
-            "cached": false,
+            "cached": self.cached,
             "attempts": self.attempts,
             "latency_ms": milliseconds(self.latency),
             "tool_calls": tool_calls(&self.answer.parts),

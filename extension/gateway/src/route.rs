@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pg_llm_sandbox::egress::TokenHosts;
 use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::keys::KeyRing;
-use pg_llm_sandbox::{Grant, Limits, Provider};
+use pg_llm_sandbox::{Digest, Grant, Limits, Provider};
 
 use crate::admission::{Admission, Limits as AdmissionLimits};
 use crate::spec::ModelSpec;
@@ -20,6 +20,8 @@ pub struct Route {
     pub spec: Arc<ModelSpec>,
     /// Its provider's code.
     pub provider: Provider,
+    /// SHA-256 of the component that it was compiled from.
+    pub component: Digest,
     /// Its keys.
     pub keys: Arc<KeyRing>,
     /// The administrator allows addresses that are not public.

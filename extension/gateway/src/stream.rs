@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pg_llm_sandbox::interrupt::Interrupt;
-use pg_llm_sandbox::types::{ChatRequest, Event, ToolCallDelta};
+use pg_llm_sandbox::types::{ChatRequest, Event, Started, ToolCallDelta};
 use pg_llm_sandbox::{CallError as SandboxCallError, ChatStream, GuestFault};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use crate::attempts::Attempts;
 use crate::chat::{outcome, request};
 use crate::confidence;
 use crate::error::CallError;
+use crate::kept;
 use crate::options::ChatOptions;
 use crate::outcome::ChatOutcome;
 use crate::route::Route;
@@ -40,6 +41,8 @@ enum State {
     Fresh(Box<ChatRequest>),
     /// With its first event, until that is handed on.
     Running(Box<ChatStream>, Option<Event>),
+    /// Over an answer that is there already.
+    Replaying(std::vec::IntoIter<Delta>),
     Over,
 }
 
@@ -81,6 +84,15 @@ impl AnswerStream {
         Self { request_id: Uuid::now_v7(), route, options, interrupt, attempts, state, assembly, most: 0, tokens: None }
     }
 
+    /// A stream of an answer that was kept: each part of it in one piece.
+    pub fn replaying(route: Route, outcome: ChatOutcome, interrupt: Arc<dyn Interrupt>) -> Self {
+        let mut stream = Self::new(route, "", ChatOptions::default(), interrupt);
+        stream.request_id = outcome.request_id;
+        stream.assembly.push(&Event::Started(Started { id: outcome.answer.id.clone(), model: Some(outcome.model_name.clone()) }));
+        stream.state = State::Replaying(kept::replay(outcome).into_iter());
+        stream
+    }
+
     /// Ours, time-ordered (UUID version 7).
     pub fn request_id(&self) -> Uuid {
         self.request_id
@@ -106,6 +118,11 @@ impl AnswerStream {
             // What an error leaves is over.
             match std::mem::replace(&mut self.state, State::Over) {
                 State::Over => return Ok(None),
+                State::Replaying(mut deltas) => {
+                    let delta = deltas.next();
+                    self.state = State::Replaying(deltas);
+                    return Ok(delta);
+                }
                 State::Fresh(request) => {
                     let (stream, first) = self.open(&request)?;
                     // Its model and id go with what is handed on first.

@@ -165,6 +165,19 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// A digest from its hexadecimal form; none for anything else.
+pub fn unhex(text: &str) -> Option<Digest> {
+    let digits = text.as_bytes();
+    let mut digest = Digest::default();
+    if digits.len() != 2 * digest.len() || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
+}
+
 /// SHA-256.
 pub fn sha256(bytes: &[u8]) -> Digest {
     let mut digest = [0; 32];

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 pub use call::{CallError, Grant, GuestFault, Outcome, Usage};
 pub use capabilities::log::{LogLevel, LogLine};
-pub use code_cache::{CodeCache, Digest, hex, sha256};
+pub use code_cache::{CodeCache, Digest, hex, sha256, unhex};
 #[cfg(feature = "compile")]
 pub use compile::{compile, compile_filter};
 pub use engine::ENGINE_ID;

@@ -5,6 +5,7 @@ use pg_llm_gateway::{CallError, ChatCall, ChatOptions, ChatOutcome, OnError};
 use super::model_call;
 use crate::backend::calls::{Args, Returned, sql_functions};
 use crate::backend::errors::{Failure, SqlError};
+use crate::catalog::response_cache;
 
 sql_functions! {
     pg_llm_chat_wrapper, pg_finfo_pg_llm_chat_wrapper => chat;
@@ -55,7 +56,18 @@ fn call(args: &Args<'_>, prompt: &str, options: ChatOptions) -> Result<Called, F
     let route = model_call::resolve(args)?;
     let on_error = model_call::on_error(options.call.on_error, &route);
     let call = ChatCall::new(route, prompt, options);
+    let outcome = match response_cache::find(&call)? {
+        Some(kept) => Ok(kept),
+        None => ask(&call)?,
+    };
+    Ok(Called { outcome, instance: call.route().instance.clone(), on_error })
+}
+
+fn ask(call: &ChatCall) -> Result<Result<ChatOutcome, CallError>, Failure> {
     let outcome = model_call::run(|interrupt| call.run(interrupt))?;
     model_call::log(call.route(), &outcome, |outcome| &outcome.log);
-    Ok(Called { outcome, instance: call.route().instance.clone(), on_error })
+    if let Ok(outcome) = &outcome {
+        response_cache::keep(call, outcome)?;
+    }
+    Ok(outcome)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pg_llm_gateway::{AnswerStream, CallError, ChatOptions, Delta, OnError, Route, StreamOutcome};
+use pg_llm_gateway::{AnswerStream, CallError, ChatCall, ChatOptions, Delta, OnError, Route, StreamOutcome};
 use pg_llm_sandbox::interrupt::Interrupt;
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use crate::backend::errors::{Failure, SqlError};
 use crate::backend::interrupts::MainThread;
 use crate::backend::rows::{Rows, sql_set_functions};
 use crate::backend::stack;
+use crate::catalog::response_cache;
 
 sql_set_functions! {
     pg_llm_chat_stream_wrapper, pg_finfo_pg_llm_chat_stream_wrapper => as_columns;
@@ -22,6 +23,8 @@ sql_set_functions! {
 struct Pulled {
     route: Route,
     stream: AnswerStream,
+    /// The call, where its answer is to be kept.
+    to_keep: Option<Box<ChatCall>>,
     interrupt: Arc<MainThread>,
     on_error: OnError,
 }
@@ -43,8 +46,24 @@ fn begin(args: &Args<'_>, check: impl FnOnce(&ChatOptions) -> Result<(), SqlErro
     let route = model_call::resolve(args)?;
     let on_error = model_call::on_error(options.call.on_error, &route);
     let interrupt = MainThread::sending_rows();
+    let to_keep = cacheable(&route, &prompt, &options);
+    if let Some(call) = &to_keep
+        && let Some(outcome) = response_cache::find(call)?
+    {
+        let stream = AnswerStream::replaying(route.clone(), outcome, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
+        return Ok(Some(Pulled { route, stream, to_keep: None, interrupt, on_error }));
+    }
     let stream = AnswerStream::new(route.clone(), &prompt, options, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
-    Ok(Some(Pulled { route, stream, interrupt, on_error }))
+    Ok(Some(Pulled { route, stream, to_keep, interrupt, on_error }))
+}
+
+/// The call as the cache knows it, if it asks for the cache: a stream has the answer that it would have in one piece. A streamed answer has no `raw`, so that
+/// none is kept for those who want it.
+fn cacheable(route: &Route, prompt: &str, options: &ChatOptions) -> Option<Box<ChatCall>> {
+    let defaults = &route.spec.defaults;
+    let asked = options.cache.or(defaults.cache).is_some();
+    let raw = options.include_raw.or(defaults.include_raw) == Some(true);
+    (asked && !raw).then(|| Box::new(ChatCall::new(route.clone(), prompt, options.clone())))
 }
 
 impl Pulled {
@@ -58,6 +77,9 @@ impl Pulled {
             Some(Delta::End(outcome)) => &outcome.chat.log,
             _ => &[],
         });
+        if let (Ok(Some(Delta::End(outcome))), Some(call)) = (&next, &self.to_keep) {
+            response_cache::keep(call, &outcome.chat)?;
+        }
         Ok(next)
     }
 }

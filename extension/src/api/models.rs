@@ -12,7 +12,7 @@ use crate::backend::calls::{Args, Returned, sql_functions};
 use crate::backend::errors::{self, Failure, SqlError, State};
 use crate::backend::{egress, privileges};
 use crate::catalog::models::Former;
-use crate::catalog::{builtin, grants, keys, models, modules, route};
+use crate::catalog::{builtin, grants, keys, models, modules, response_cache, route};
 
 sql_functions! {
     pg_llm_add_model_wrapper, pg_finfo_pg_llm_add_model_wrapper => add_model;
@@ -120,6 +120,7 @@ fn add(mut wanted: Wanted) -> Result<Returned, Failure> {
     egress::check_token_urls(&wanted.instance, &spec.token_urls, trusted)?;
     if former.is_some() {
         models::update(&wanted.instance, &wanted.model_type, &config, trusted, wanted.local)?;
+        response_cache::forget(&wanted.instance)?;
         if !same_place {
             forget_keys(&wanted.instance, &given)?;
         }
@@ -201,6 +202,7 @@ fn remove_model(args: &Args<'_>) -> Result<Returned, Failure> {
         return Ok(Returned::Bool(false));
     }
     models::delete(&instance)?;
+    response_cache::forget(&instance)?;
     Ok(Returned::Bool(true))
 }
 

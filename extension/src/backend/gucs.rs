@@ -4,9 +4,9 @@
 //! - What decides where a backend may connect (`allowed_hosts`, `allow_private_networks`, `ca_file`) is the administrator's, or every role that may
 //!   add a model could reach the internal network. `SUSET` and not `SIGHUP`, so that it can differ by database (`ALTER DATABASE ... SET`) and be
 //!   delegated (`GRANT SET ON PARAMETER`).
-//! - What protects the server from a guest, an upstream or an upload (sizes, CPU, memory) is `SUSET`: a role that could raise its own limits has none.
+//! - What protects the server from a guest, an upstream or an upload (sizes, CPU, memory, disk) is `SUSET`: a role that could raise its own limits has none.
 //! - Master keys are `SUSET`: whoever chooses them can read every stored key.
-//! - What only shapes the caller's own statement (`default_model`, `timeout_ms`, `on_error`) is `USERSET`; `timeout_ms` stays below `max_timeout_ms`.
+//! - What only shapes the caller's own statement (`default_model`, `timeout_ms`, `cache_ttl`, `on_error`) is `USERSET`; `timeout_ms` stays below `max_timeout_ms`.
 //!
 //! Nothing is validated by a hook: Postgres answers a hook's refusal at start-up with the default value, which may permit more than the
 //! administrator wrote. A value that cannot be understood fails the call that needs it.
@@ -65,6 +65,8 @@ static COMPILE_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(300_000);
 
 static DEFAULT_MODEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(60_000);
+static CACHE_TTL: GucSetting<i32> = GucSetting::<i32>::new(60 * 60);
+static CACHE_MAX_MB: GucSetting<i32> = GucSetting::<i32>::new(64);
 static ON_ERROR: GucSetting<OnError> = GucSetting::<OnError>::new(OnError::Error);
 
 /// Defines every setting and reserves the prefix. Called from `_PG_init`, in the postmaster too: it does nothing but register.
@@ -141,6 +143,7 @@ pub(crate) fn define() {
         GucFlags::default(),
     );
 
+    define_cache();
     reserve_prefix();
     // SAFETY: reads a flag of the server.
     if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
@@ -263,6 +266,32 @@ fn define_limits() {
     );
 }
 
+/// How old an answer may be is the caller's taste. How much of the disk all of them take is not.
+fn define_cache() {
+    GucRegistry::define_int_guc(
+        c"pg_llm.cache_ttl",
+        c"How old an answer out of the response cache may be.",
+        c"Affects calls with the option cache that say no ttl_s: how old an answer they take, and how long theirs is kept. Ignored by all others. Default: \
+          1 hour.",
+        &CACHE_TTL,
+        1,
+        i32::try_from(pg_llm_gateway::MAX_TTL_S).unwrap_or(i32::MAX),
+        GucContext::Userset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_llm.cache_max_mb",
+        c"Size of the response cache of this database.",
+        c"Where it is passed, expired answers make room, then the oldest; an answer larger than an eighth of it is not kept. 0 turns the cache off: \
+          calls with the option cache ask the model, and keep nothing. Default: 64 MB.",
+        &CACHE_MAX_MB,
+        0,
+        1 << 20,
+        GucContext::Suset,
+        GucFlags::UNIT_MB,
+    );
+}
+
 /// Shown as asterisks to everybody: `SHOW`, `current_setting`; `NO_SHOW_ALL` keeps it out of `pg_settings`.
 fn define_master_key(flags: GucFlags) {
     unsafe extern "C-unwind" fn show() -> *const std::ffi::c_char {
@@ -346,6 +375,16 @@ pub(crate) fn default_model() -> Option<String> {
 /// `pg_llm.on_error`.
 pub(crate) fn on_error() -> OnError {
     ON_ERROR.get()
+}
+
+/// `pg_llm.cache_ttl`, in seconds.
+pub(crate) fn cache_ttl_s() -> i64 {
+    i64::from(CACHE_TTL.get())
+}
+
+/// `pg_llm.cache_max_mb`, in bytes; 0: there is no cache.
+pub(crate) fn cache_max_bytes() -> i64 {
+    i64::from(CACHE_MAX_MB.get()) << 20
 }
 
 /// `pg_llm.timeout_ms`, below its ceiling.

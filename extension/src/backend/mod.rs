@@ -20,4 +20,5 @@ pub(crate) mod rows;
 pub(crate) mod runtime;
 pub(crate) mod shared_memory;
 pub(crate) mod stack;
+pub(crate) mod transaction;
 mod vectors;

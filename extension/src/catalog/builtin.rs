@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use pg_llm_sandbox::egress::Endpoint;
 use pg_llm_sandbox::report::{Profile, Report};
+use pg_llm_sandbox::{Digest, unhex};
 
 use crate::backend::errors::{SqlError, State};
 
@@ -12,6 +13,8 @@ pub(crate) struct Builtin {
     /// Compiled code, for this version of the engine.
     pub(crate) artefact: &'static [u8],
     pub(crate) report: Report,
+    /// What the report says of the component.
+    pub(crate) digest: Digest,
 }
 
 /// Begins on a page of its own, so that code can run where the loader mapped the library, shared by all backends.
@@ -41,7 +44,12 @@ fn read() -> &'static [OnceLock<Option<Builtin>>] {
 
 fn at(place: usize) -> Result<&'static Builtin, SqlError> {
     let read = read().get(place).zip(EMBEDDED.get(place)).and_then(|(slot, (artefact, report))| {
-        slot.get_or_init(|| Some(Builtin { artefact, report: serde_json::from_slice(report).ok()? })).as_ref()
+        slot.get_or_init(|| {
+            let report: Report = serde_json::from_slice(report).ok()?;
+            let digest = unhex(&report.sha256)?;
+            Some(Builtin { artefact, report, digest })
+        })
+        .as_ref()
     });
     read.ok_or_else(|| SqlError::new(State::Internal, "pg_llm: this library was built with damaged components"))
 }

@@ -7,5 +7,6 @@ mod known_models;
 pub(crate) mod models;
 pub(crate) mod modules;
 mod query;
+pub(crate) mod response_cache;
 pub(crate) mod route;
 pub(crate) mod vector_type;

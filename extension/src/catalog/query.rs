@@ -3,7 +3,7 @@
 //! Every name and operator in these queries is qualified, so that the caller's `search_path` has no say.
 
 use std::cell::Cell;
-use std::ffi::CString;
+use std::ffi::{CString, c_char};
 use std::ptr;
 use std::slice;
 
@@ -43,7 +43,9 @@ pub(crate) enum Param<'a> {
     Text(&'a str),
     Bytes(&'a [u8]),
     Bool(bool),
+    Long(i64),
     Role(Oid),
+    Null,
 }
 
 /// A row of the result, copied out of Postgres's memory.
@@ -86,13 +88,14 @@ impl Statement {
                 self.prepare()?;
             }
             let mut values: Vec<Datum> = params.iter().map(Param::datum).collect();
+            let nulls: Vec<c_char> = params.iter().map(Param::null_flag).collect();
             if view == View::Latest {
                 if has_written() {
                     pg_sys::CommandCounterIncrement();
                 }
                 pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
             }
-            let done = pg_sys::SPI_execute_plan(self.plan.get(), values.as_mut_ptr(), ptr::null(), view != View::Transaction, 0);
+            let done = pg_sys::SPI_execute_plan(self.plan.get(), values.as_mut_ptr(), nulls.as_ptr(), view != View::Transaction, 0);
             if view == View::Latest {
                 pg_sys::PopActiveSnapshot();
             }
@@ -128,8 +131,16 @@ impl Param<'_> {
             // bytea and text are laid out alike.
             Self::Bytes(bytes) => text_datum(bytes),
             Self::Bool(value) => Datum::from(*value),
+            Self::Long(value) => Datum::from(*value),
             Self::Role(oid) => Datum::from(*oid),
+            Self::Null => Datum::null(),
         }
+    }
+
+    /// As SPI has it.
+    fn null_flag(&self) -> c_char {
+        let flag = if matches!(self, Self::Null) { b'n' } else { b' ' };
+        c_char::from_ne_bytes([flag])
     }
 }
 
@@ -159,6 +170,14 @@ impl Row {
     /// A boolean; NULL counts as false.
     pub(crate) fn boolean(&self, column: usize) -> bool {
         matches!(self.0.get(column), Some(Some(Value::Word(word))) if word & 1 != 0)
+    }
+
+    /// A bigint; none for NULL.
+    pub(crate) fn long(&self, column: usize) -> Option<i64> {
+        match self.0.get(column)? {
+            Some(Value::Word(word)) => Some(i64::from_ne_bytes((*word as u64).to_ne_bytes())),
+            _ => None,
+        }
     }
 
     /// An oid; none for NULL.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use pg_llm_gateway::{ModelSpec, Route};
-use pg_llm_sandbox::Provider;
 use pg_llm_sandbox::keys::KeyRing;
 use pg_llm_sandbox::report::{Description, Profile};
+use pg_llm_sandbox::{Digest, Provider};
 use pgrx::pg_sys::Oid;
 
 use super::models::StoredModel;
@@ -33,10 +33,12 @@ pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
     for key in &model.keys {
         ring.insert(key.name.as_str(), keys::open(instance, &key.name, &key.master_key_id, &key.sealed)?);
     }
+    let (provider, component) = provider(model)?;
     Ok(Route {
         instance: instance.to_owned(),
         spec,
-        provider: provider(model)?,
+        provider,
+        component,
         keys: Arc::new(ring),
         private_ok,
         token_hosts: Arc::new(token_hosts),
@@ -48,11 +50,12 @@ pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
     })
 }
 
-fn provider(model: &StoredModel) -> Result<Provider, Failure> {
+/// Its code, and the digest of the component that it was made from.
+fn provider(model: &StoredModel) -> Result<(Provider, Digest), Failure> {
     match &model.uploaded {
-        Some((digest, _)) => runtime::uploaded(digest, || modules::wasm(digest)),
+        Some((digest, _)) => Ok((runtime::uploaded(digest, || modules::wasm(digest))?, *digest)),
         None => match builtin::find(&model.model_type)? {
-            Some((component, _)) => Ok(runtime::builtin(component)?),
+            Some((component, _)) => Ok((runtime::builtin(component)?, component.digest)),
             None => Err(unknown_type(&model.model_type)?.into()),
         },
     }

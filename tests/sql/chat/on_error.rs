@@ -62,7 +62,7 @@ fn wrong_arguments_missing_rights_and_cancellation_stay_errors() {
         ("SELECT pg_llm_chat('m', 'Hello', '{\"temprature\": 1}')", "22023"),
         ("SELECT pg_llm_chat('m', 'Hello', '[]')", "22023"),
         ("SELECT pg_llm_chat('nobody', 'Hello')", "42704"),
-        ("SELECT pg_llm_chat('m', 'Hello', '{\"cache\": true}')", "0A000"),
+        ("SELECT pg_llm_chat('m', 'Hello', '{\"enable_rag\": true}')", "0A000"),
     ] {
         assert_eq!(db_error(asked.client.simple_query(sql)).code().code(), state, "{sql}");
     }

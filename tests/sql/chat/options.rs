@@ -66,6 +66,7 @@ fn an_option_of_the_wrong_type_or_range_is_22023_and_named() {
         ("extra_body", json!([1, "x", [], true])),
         ("timeout_ms", json!([0, -1, "1s", 1.5])),
         ("max_attempts", json!([0, 11, -1, "x", 1.5])),
+        ("cache", json!([1, "yes", [], {"ttl_s": 0}, {"ttl_s": "x"}, {"shared": 1}, {"ttl": 1}])),
         ("on_error", json!(["shrug", 1, "ERROR", true])),
     ] {
         for value in values.as_array().unwrap() {
@@ -90,7 +91,7 @@ fn options_that_are_no_object_are_22023() {
 #[test]
 fn options_of_a_later_version_are_refused_and_not_ignored() {
     let mut asked = Asked::echo();
-    for name in ["cache", "filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance"] {
+    for name in ["filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance"] {
         let (state, message, hint) = refused(&mut asked, &json!({name: true}));
         assert_eq!(state, "0A000", "{name}: {message}");
         assert!(message.contains(name) && !hint.is_empty(), "{message} {hint}");
