@@ -3,6 +3,7 @@
 mod bound;
 mod isolation;
 mod kept;
+mod parallel;
 mod requests;
 mod roles;
 mod streams;

@@ -11,7 +11,7 @@ use super::{model_call, required};
 use crate::backend::calls::{Args, Returned, sql_functions};
 use crate::backend::errors::{Failure, SqlError, State};
 use crate::backend::{gucs, interrupts, privileges, stack};
-use crate::catalog::{models, route};
+use crate::catalog::{models, response_cache, route};
 
 sql_functions! {
     pg_llm_parallel_chat_wrapper, pg_finfo_pg_llm_parallel_chat_wrapper => parallel_chat;
@@ -102,8 +102,14 @@ fn call(args: &Args<'_>, asked: &Asked) -> Result<ParallelOutcome, Failure> {
     };
     let call =
         ParallelCall::new(candidates.into_iter().map(|route| ChatCall::new(route, prompt, options.chat.clone())).collect(), strategy);
-    let outcome = model_call::run(|interrupt| call.run(Vec::new(), interrupt))?.map_err(SqlError::from)?;
+    let known = call.candidates().iter().map(|candidate| response_cache::find(candidate)).collect::<Result<Vec<_>, _>>()?;
+    let outcome = model_call::run(|interrupt| call.run(known, interrupt))?.map_err(SqlError::from)?;
     log(&call, &outcome);
+    for (candidate, ended) in call.candidates().iter().zip(&outcome.candidates) {
+        if let Some(answer) = ended.answer() {
+            response_cache::keep(candidate, answer)?;
+        }
+    }
     Ok(outcome)
 }
 
