@@ -1,5 +1,6 @@
 //! The response cache: an answer that was given before is given again to who asks for that, and to nobody else.
 
+mod batch;
 mod bound;
 mod isolation;
 mod kept;

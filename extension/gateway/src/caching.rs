@@ -59,6 +59,7 @@ mod tests {
         ChatOptions::parse(&json!({"cache": value})).map(|options| options.cache)
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "as options have it")]
     fn on(ttl: Option<u64>, shared: bool) -> Option<Caching> {
         Some(Caching::On(CacheTerms { ttl: ttl.map(Duration::from_secs), shared }))
     }

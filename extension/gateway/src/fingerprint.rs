@@ -124,6 +124,12 @@ mod tests {
     }
 
     #[test]
+    #[allow(
+        clippy::semicolon_if_nothing_returned,
+        clippy::type_complexity,
+        clippy::too_many_lines,
+        reason = "one long list of small changes"
+    )]
     fn any_single_change_of_a_request_changes_it_and_no_two_changes_are_alike() {
         let format = |name: &str, strict| JsonSchemaFormat { name: name.into(), schema: "{}".into(), strict };
         let last = |r: &mut ChatRequest, parts: Vec<Part>| r.messages[3].parts = parts;

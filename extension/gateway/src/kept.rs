@@ -47,9 +47,9 @@ impl ChatCall {
         logprobs.put(sink);
         // The largest part, of use to who asks for it alone.
         if outcome.include_raw {
-            raw.put(sink)
+            raw.put(sink);
         } else {
-            None::<String>.put(sink)
+            None::<String>.put(sink);
         }
         Some(kept)
     }

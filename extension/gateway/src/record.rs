@@ -95,7 +95,9 @@ impl Record for Vec<u8> {
 impl<T: Record> Record for Vec<T> {
     fn put(&self, sink: Sink<'_>) {
         (self.len() as u64).put(sink);
-        self.iter().for_each(|item| item.put(sink));
+        for item in self {
+            item.put(sink);
+        }
     }
     fn read(bytes: &mut &[u8]) -> Option<Self> {
         // Grows as it reads: a length that lies takes no memory.

@@ -11,6 +11,7 @@ use crate::backend::calls::{Args, Returned};
 use crate::backend::errors::{Failure, SqlError};
 use crate::backend::interrupts::{self, MainThread};
 use crate::backend::rows::Rows;
+use crate::catalog::response_cache;
 
 /// A row that wants an answer.
 pub(super) struct Drawn {
@@ -75,7 +76,8 @@ impl Calls {
 /// As `TABLE (key, response, error, usage)`.
 pub(super) struct Chats<S> {
     calls: Calls,
-    batch: Batch<Returned, Answer>,
+    /// Each row by its key, and its call where the answer is to be kept.
+    batch: Batch<(Returned, Option<Arc<ChatCall>>), Answer>,
     interrupt: Arc<MainThread>,
     source: S,
     /// The source has no more.
@@ -87,7 +89,10 @@ impl<S: Source> Rows for Chats<S> {
         loop {
             // A place that is free is taken at once, so that calls do not wait for the reader; but whoever is ready does not wait for a slow source either.
             let began = self.begin()?;
-            if let Some((key, result)) = self.batch.ready() {
+            if let Some(((key, to_keep), result)) = self.batch.ready() {
+                if let (Some(call), Ok(Ok(Some(outcome)))) = (to_keep, &result) {
+                    response_cache::keep(&call, outcome)?;
+                }
                 return self.row(key, result).map(Some);
             }
             if began {
@@ -120,11 +125,16 @@ impl<S: Source> Chats<S> {
         };
         let options = options.map_or_else(|| Ok(self.calls.chat.clone()), |own| row_options(&self.calls.options, &own));
         match (prompt, options) {
-            (None, _) => self.batch.land(key, Ok(Ok(None))),
-            (Some(_), Err(error)) => self.batch.land(key, Ok(Err(error))),
+            (None, _) => self.batch.land((key, None), Ok(Ok(None))),
+            (Some(_), Err(error)) => self.batch.land((key, None), Ok(Err(error))),
             (Some(prompt), Ok(options)) => {
-                let call = ChatCall::new(self.calls.route.clone(), &prompt, options);
-                self.batch.start(key, move |interrupt| call.run(interrupt).map(|outcome| Ok(Some(outcome))));
+                let call = Arc::new(ChatCall::new(self.calls.route.clone(), &prompt, options));
+                if let Some(outcome) = response_cache::find(&call)? {
+                    self.batch.land((key, None), Ok(Ok(Some(outcome))));
+                } else {
+                    let to_keep = call.cache_terms().map(|_| Arc::clone(&call));
+                    self.batch.start((key, to_keep), move |interrupt| call.run(interrupt).map(|outcome| Ok(Some(outcome))));
+                }
             }
         }
         Ok(true)
