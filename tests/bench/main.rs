@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a program that measures and prints; what cannot go on has to stop loudly")]
 
 mod figures;
+mod many;
 mod raw;
 mod stream;
 
@@ -34,9 +35,11 @@ fn main() {
     warm(&mut client, &upstream);
     first(&database);
     memory(&database);
+    many::at_the_same_time(&database);
     stream::first_row(&database);
     cancellation(&database);
     throughput(&database, &upstream);
+    many::endurance(&database);
     cluster.assert_no_crash();
 }
 
