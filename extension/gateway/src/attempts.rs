@@ -48,6 +48,17 @@ impl Attempts {
         }
     }
 
+    /// The attempts of a request that this call makes at the same time as others, with the same deadline.
+    pub(crate) fn beside(&self) -> Self {
+        Self { instance: self.instance.clone(), made: 0, log: Vec::new(), tokens: 0, permit: None, ..*self }
+    }
+
+    /// Takes in those of a request that was made beside others.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.made += other.made;
+        self.log.extend(other.log);
+    }
+
     /// What a request of this call will take of the model's tokens.
     pub(crate) fn expect_tokens(&mut self, estimate: impl FnOnce() -> u32) {
         self.tokens = if self.tokens_count { estimate() } else { 0 };

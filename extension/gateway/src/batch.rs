@@ -16,7 +16,7 @@ use crate::options::{ChatOptions, OnError};
 use crate::pool::MOST_THREADS;
 
 /// Calls at a time where nobody says.
-const DEFAULT_CONCURRENCY: usize = 16;
+pub(crate) const DEFAULT_CONCURRENCY: usize = 16;
 
 /// With [`Order::Rows`], rows from the oldest that is open to the newest that has begun, as a multiple of the calls at a time: so many results may wait for a
 /// slow one before them.
@@ -59,8 +59,7 @@ impl BatchOptions {
 
     pub(crate) fn read(m: &Members<'_>, on_error: Option<OnError>) -> Result<Self, ConfigError> {
         const ORDERS: &str = "\"completed\" or \"ord\"";
-        let concurrency =
-            m.get_if("max_concurrency", &format!("an integer from 1 to {MOST_THREADS}"), |v| (1..=MOST_THREADS).contains(v))?;
+        let concurrency = concurrency(m)?;
         let order = match m.get::<String>("order", ORDERS)?.as_deref() {
             None | Some("completed") => Order::Completed,
             Some("ord") => Order::Rows,
@@ -70,6 +69,11 @@ impl BatchOptions {
         };
         Ok(Self { concurrency: concurrency.unwrap_or(DEFAULT_CONCURRENCY), order, on_error: on_error.unwrap_or(OnError::Object) })
     }
+}
+
+/// How many calls at a time an option wants.
+pub(crate) fn concurrency(m: &Members<'_>) -> Result<Option<usize>, ConfigError> {
+    m.get_if("max_concurrency", &format!("an integer from 1 to {MOST_THREADS}"), |v| (1..=MOST_THREADS).contains(v))
 }
 
 /// Options that a row brings, over those of the call.

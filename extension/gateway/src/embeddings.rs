@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pg_llm_sandbox::interrupt::Interrupt;
-use pg_llm_sandbox::types::{EmbedRequest, Failure, FailureKind, Purpose, Usage};
+use pg_llm_sandbox::types::{EmbedAnswer, EmbedRequest, Failure, FailureKind, Purpose, Usage};
 use pg_llm_sandbox::{CallError as SandboxCallError, LogLine};
 use serde_json::Value;
 
 use crate::admission::estimate;
 use crate::attempts::Attempts;
+use crate::batch::{self, DEFAULT_CONCURRENCY};
 use crate::call_options::{self, CallOptions};
 use crate::error::{CallError, ConfigError};
+use crate::in_flight::InFlight;
 use crate::members::Members;
+use crate::pool::MOST_THREADS;
 use crate::route::Route;
 
 /// Most bytes of text that go into one request. Providers that count the tokens of a whole request allow about this much.
@@ -31,6 +34,8 @@ pub struct EmbedOptions {
     pub dimensions: Option<u32>,
     /// What they are for, where the provider tells it apart.
     pub purpose: Option<Purpose>,
+    /// Requests at the same time, 1 to [`MOST_THREADS`].
+    pub max_concurrency: Option<usize>,
     /// What every call has.
     pub call: CallOptions,
 }
@@ -42,8 +47,13 @@ impl EmbedOptions {
     /// For unknown keys, wrong types and values out of range.
     pub fn parse(options: &Value) -> Result<Self, ConfigError> {
         let m = Members::of("option", options)?;
-        m.check_names(["dimensions", "purpose"].into_iter().chain(call_options::NAMES), &[])?;
-        Ok(Self { dimensions: dimensions(&m, "dimensions")?, purpose: purpose(&m)?, call: CallOptions::read(&m)? })
+        m.check_names(["dimensions", "purpose", "max_concurrency"].into_iter().chain(call_options::NAMES), &[])?;
+        Ok(Self {
+            dimensions: dimensions(&m, "dimensions")?,
+            purpose: purpose(&m)?,
+            max_concurrency: batch::concurrency(&m)?,
+            call: CallOptions::read(&m)?,
+        })
     }
 
     /// These options over the model's configuration.
@@ -52,6 +62,7 @@ impl EmbedOptions {
         Self {
             dimensions: self.dimensions.or(route.spec.embedding_dimensions),
             purpose: self.purpose,
+            max_concurrency: self.max_concurrency,
             call: self.call.over(&route.spec.defaults.call),
         }
     }
@@ -94,13 +105,14 @@ pub struct EmbedOutcome {
     pub log: Vec<LogLine>,
 }
 
-/// Asks for the vectors of `texts`. `options` are over the model's already ([`EmbedOptions::over`]).
+/// Asks for the vectors of `texts`, in requests at the same time where one does not hold them all. `options` are over the model's already
+/// ([`EmbedOptions::over`]).
 ///
 /// # Errors
-/// As [`crate::ChatCall::run`]; also when the vectors of several requests have several lengths.
+/// As [`crate::ChatCall::run`]; also when the vectors of several requests have several lengths. The first request that fails ends the others.
 pub fn embed(route: &Route, texts: Vec<String>, options: &EmbedOptions, interrupt: &Arc<dyn Interrupt>) -> Result<EmbedOutcome, CallError> {
     let mut attempts = Attempts::begin(route, &options.call);
-    let mut request = EmbedRequest {
+    let like = EmbedRequest {
         model: route.spec.model_name.clone(),
         settings: route.spec.settings_text(),
         inputs: Vec::new(),
@@ -109,39 +121,98 @@ pub fn embed(route: &Route, texts: Vec<String>, options: &EmbedOptions, interrup
         extra_body: options.call.extra_body_text(),
     };
     let most = if texts.len() > 1 {
-        let outcome = route.provider.max_embed_inputs(attempts.grant(route, interrupt), &request);
+        let outcome = route.provider.max_embed_inputs(attempts.grant(route, interrupt), &like);
         usize::try_from(outcome.result.map_err(|error| attempts.failure(&error))?).map_or(REQUEST_TEXTS, |most| most.min(REQUEST_TEXTS))
     } else {
         1
     };
-    let mut vectors: Vec<Vec<f32>> = Vec::with_capacity(texts.len());
+    let mut requests: Vec<EmbedRequest> = shares(texts, most).into_iter().map(|inputs| EmbedRequest { inputs, ..like.clone() }).collect();
+    let answered = match requests.pop() {
+        Some(only) if requests.is_empty() => vec![ask(route, &only, attempts.beside(), interrupt)?],
+        Some(last) => {
+            requests.push(last);
+            ask_all(route, requests, options, &attempts, interrupt)?
+        }
+        None => Vec::new(),
+    };
+    joined(route, answered, attempts)
+}
+
+/// Texts in the shares that requests take, of at most `most` texts each.
+fn shares(texts: Vec<String>, most: usize) -> Vec<Vec<String>> {
+    let mut shares: Vec<Vec<String>> = Vec::new();
+    let mut bytes = 0;
+    for text in texts {
+        match shares.last_mut() {
+            Some(share) if share.len() < most && bytes + text.len() <= REQUEST_TEXT_BYTES => {
+                bytes += text.len();
+                share.push(text);
+            }
+            _ => {
+                bytes = text.len();
+                shares.push(vec![text]);
+            }
+        }
+    }
+    shares
+}
+
+/// Requests at the same time; their answers in the requests' order.
+fn ask_all(
+    route: &Route,
+    requests: Vec<EmbedRequest>,
+    options: &EmbedOptions,
+    attempts: &Attempts,
+    interrupt: &Arc<dyn Interrupt>,
+) -> Result<Vec<Answered>, CallError> {
+    let allowed = route.spec.max_concurrency.and_then(|most| usize::try_from(most).ok()).unwrap_or(MOST_THREADS);
+    let threads = requests.len().min(options.max_concurrency.unwrap_or(DEFAULT_CONCURRENCY)).min(allowed);
+    let mut calls = InFlight::new(threads, Arc::clone(interrupt))?;
+    let mut answered: Vec<Option<Answered>> = requests.iter().map(|_| None).collect();
+    for (number, request) in requests.into_iter().enumerate() {
+        let (route, attempts) = (route.clone(), attempts.beside());
+        calls.start(number, move |interrupt| ask(&route, &request, attempts, interrupt));
+    }
+    while let Some((number, landed)) = calls.wait()? {
+        answered[number] = Some(landed?);
+    }
+    Ok(answered.into_iter().flatten().collect())
+}
+
+/// The answer to one request, held against it.
+struct Answered {
+    answer: EmbedAnswer,
+    attempts: Attempts,
+}
+
+fn ask(route: &Route, request: &EmbedRequest, mut attempts: Attempts, interrupt: &Arc<dyn Interrupt>) -> Result<Answered, CallError> {
+    attempts.expect_tokens(|| estimate::texts(&request.inputs));
+    let answer = attempts.run(route, interrupt, |grant| {
+        let outcome = route.provider.embed(grant, request);
+        (outcome.result, outcome.log)
+    })?;
+    attempts.answered(answer.usage.as_ref());
+    match fault(request.inputs.len(), &answer.vectors) {
+        Some(fault) => Err(attempts.failure(&protocol(fault))),
+        None => Ok(Answered { answer, attempts }),
+    }
+}
+
+fn joined(route: &Route, answered: Vec<Answered>, mut attempts: Attempts) -> Result<EmbedOutcome, CallError> {
+    let mut vectors: Vec<Vec<f32>> = Vec::new();
     let mut usage: Option<Usage> = None;
     let mut model = None;
-    let mut texts = texts.into_iter().peekable();
-    while texts.peek().is_some() {
-        request.inputs.clear();
-        let mut bytes = 0;
-        while let Some(text) =
-            texts.next_if(|text| request.inputs.is_empty() || request.inputs.len() < most && bytes + text.len() <= REQUEST_TEXT_BYTES)
-        {
-            bytes += text.len();
-            request.inputs.push(text);
+    for one in answered {
+        attempts.add(one.attempts);
+        if vectors.first().zip(one.answer.vectors.first()).is_some_and(|(first, other)| first.len() != other.len()) {
+            return Err(attempts.failure(&protocol(SEVERAL_LENGTHS)));
         }
-        attempts.expect_tokens(|| estimate::texts(&request.inputs));
-        let answer = attempts.run(route, interrupt, |grant| {
-            let outcome = route.provider.embed(grant, &request);
-            (outcome.result, outcome.log)
-        })?;
-        attempts.answered(answer.usage.as_ref());
-        if let Some(fault) = fault(&request, vectors.first(), &answer.vectors) {
-            return Err(attempts.failure(&protocol(fault)));
-        }
-        usage = match (usage, answer.usage) {
+        usage = match (usage, one.answer.usage) {
             (Some(sum), Some(more)) => Some(add(&sum, &more)),
             (sum, more) => sum.or(more),
         };
-        model = model.or(answer.model);
-        vectors.extend(answer.vectors);
+        model = model.or(one.answer.model);
+        vectors.extend(one.answer.vectors);
     }
     Ok(EmbedOutcome {
         vectors,
@@ -153,13 +224,15 @@ pub fn embed(route: &Route, texts: Vec<String>, options: &EmbedOptions, interrup
     })
 }
 
-/// What is wrong with vectors: the contract is also an uploaded provider's, which nobody checked.
-fn fault(request: &EmbedRequest, first: Option<&Vec<f32>>, vectors: &[Vec<f32>]) -> Option<&'static str> {
-    let length = first.or(vectors.first()).map_or(0, Vec::len);
-    if vectors.len() != request.inputs.len() {
+const SEVERAL_LENGTHS: &str = "it gave vectors of several lengths, or empty ones";
+
+/// What is wrong with the vectors of one request: the contract is also an uploaded provider's, which nobody checked.
+fn fault(texts: usize, vectors: &[Vec<f32>]) -> Option<&'static str> {
+    let length = vectors.first().map_or(0, Vec::len);
+    if vectors.len() != texts {
         Some("it gave another number of vectors than there are texts")
     } else if vectors.iter().any(|vector| vector.is_empty() || vector.len() != length) {
-        Some("it gave vectors of several lengths, or empty ones")
+        Some(SEVERAL_LENGTHS)
     } else if vectors.iter().flatten().any(|number| !number.is_finite()) {
         Some("it gave vectors with numbers that are not finite")
     } else {
@@ -198,11 +271,22 @@ mod tests {
             json!({"dimensions": "256"}),
             json!({"purpose": "fun"}),
             json!({"temperature": 1}),
+            json!({"max_concurrency": 0}),
             json!({"max_attempts": 0}),
             json!([]),
         ] {
             assert!(EmbedOptions::parse(&bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn texts_are_shared_out_by_number_and_by_size() {
+        let text = |bytes: usize| "x".repeat(bytes);
+        let sizes = |texts: Vec<String>, most| shares(texts, most).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(vec![text(1); 5], 2), [2, 2, 1]);
+        assert_eq!(sizes(vec![text(REQUEST_TEXT_BYTES), text(1), text(REQUEST_TEXT_BYTES + 1), text(1)], 9), [1, 1, 1, 1]);
+        assert_eq!(sizes(vec![text(REQUEST_TEXT_BYTES - 1), text(1)], 9), [2]);
+        assert_eq!(sizes(Vec::new(), 9), [0; 0]);
     }
 
     #[test]
