@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::admission::{self, Denied, Permit, Settlement};
 use crate::call_options::CallOptions;
 use crate::error::{CallError, ErrorKind};
-use crate::retry::{DEFAULT_ATTEMPTS, wait_before_retry};
+use crate::retry::{DEFAULT_ATTEMPTS, Idempotence, wait_before_retry};
 use crate::route::Route;
 
 /// The attempts of one call. What a call asks for may take several requests; they share its deadline.
@@ -22,6 +22,7 @@ pub(crate) struct Attempts {
     timeout: Duration,
     /// Of one request at most.
     most: u32,
+    idempotence: Idempotence,
     made: u32,
     log: Vec<LogLine>,
     /// What a request will take of the model's tokens, as far as that can be known before.
@@ -40,6 +41,7 @@ impl Attempts {
             started: Instant::now(),
             timeout: options.timeout.unwrap_or(route.timeout).min(route.timeout_ceiling),
             most: options.max_attempts.unwrap_or(DEFAULT_ATTEMPTS),
+            idempotence: Idempotence::NotIdempotent,
             made: 0,
             log: Vec::new(),
             tokens: 0,
@@ -71,6 +73,16 @@ impl Attempts {
         }
     }
 
+    /// The same for requests that may be made twice without harm.
+    pub(crate) fn idempotent(self) -> Self {
+        Self { idempotence: Idempotence::Idempotent, ..self }
+    }
+
+    /// The same with this much time, whatever the options say.
+    pub(crate) fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
     /// What a request of this call is granted.
     pub(crate) fn grant(&self, route: &Route, interrupt: &Arc<dyn Interrupt>) -> Grant {
         route.grant(self.started + self.timeout, interrupt)
@@ -89,6 +101,7 @@ impl Attempts {
         let deadline = self.started + self.timeout;
         let limits = route.admission_limits();
         let mut failed = None;
+        let mut waited = Duration::ZERO;
         for attempt in 1.. {
             // Of a request before, whose answer nobody wants any more.
             self.permit = None;
@@ -119,11 +132,13 @@ impl Attempts {
             self.settle_failed(&error);
             let wait = match &error {
                 SandboxCallError::Failed(failure) if attempt < self.most => {
-                    wait_before_retry(failure, attempt, jitter(), deadline.saturating_duration_since(Instant::now()))
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    wait_before_retry(failure, self.idempotence, waited, jitter(), left)
                 }
                 _ => None,
             };
             let Some(wait) = wait else { return Err(self.failure(&error)) };
+            waited = wait;
             if interrupt.wait(None, Instant::now() + wait) == Wake::Stopped {
                 break;
             }

@@ -111,7 +111,7 @@ pub struct EmbedOutcome {
 /// # Errors
 /// As [`crate::ChatCall::run`]; also when the vectors of several requests have several lengths. The first request that fails ends the others.
 pub fn embed(route: &Route, texts: Vec<String>, options: &EmbedOptions, interrupt: &Arc<dyn Interrupt>) -> Result<EmbedOutcome, CallError> {
-    let mut attempts = Attempts::begin(route, &options.call);
+    let mut attempts = Attempts::begin(route, &options.call).idempotent();
     let like = EmbedRequest {
         model: route.spec.model_name.clone(),
         settings: route.spec.settings_text(),

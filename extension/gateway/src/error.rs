@@ -207,7 +207,7 @@ fn quoted(name: &str) -> String {
     format!("'{}'", name.replace('\'', "''"))
 }
 
-fn kind_name(kind: FailureKind) -> &'static str {
+pub(crate) fn kind_name(kind: FailureKind) -> &'static str {
     use FailureKind as F;
     match kind {
         F::InvalidRequest => "invalid_request",

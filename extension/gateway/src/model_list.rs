@@ -15,7 +15,7 @@ use crate::route::Route;
 /// # Errors
 /// As [`crate::ChatCall::run`].
 pub fn list_models(route: &Route, interrupt: &Arc<dyn Interrupt>) -> Result<(Vec<ModelInfo>, Vec<LogLine>), CallError> {
-    let mut attempts = Attempts::begin(route, &route.spec.defaults.call);
+    let mut attempts = Attempts::begin(route, &route.spec.defaults.call).idempotent();
     let settings = route.spec.settings_text();
     let models = attempts.run(route, interrupt, |grant| {
         let outcome = route.provider.list_models(grant, &settings);

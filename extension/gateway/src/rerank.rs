@@ -61,7 +61,7 @@ pub fn rerank(
     options: &RerankOptions,
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<RerankOutcome, CallError> {
-    let mut attempts = Attempts::begin(route, &options.call);
+    let mut attempts = Attempts::begin(route, &options.call).idempotent();
     let request = RerankRequest {
         model: route.spec.model_name.clone(),
         settings: route.spec.settings_text(),

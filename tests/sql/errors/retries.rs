@@ -47,7 +47,7 @@ fn what_the_provider_did_not_do_is_tried_again_when_it_says() {
         ("502", error(502).header("retry-after-ms", "1")),
         ("503", error(503).header("retry-after-ms", "1")),
         ("503, a page", openai::html(503).header("retry-after-ms", "1")),
-        ("504", error(504).header("retry-after-ms", "1")),
+        ("504, that says when", error(504).header("retry-after-ms", "1")),
         ("529", error(529).header("retry-after-ms", "1")),
         ("400, that should be tried again", error(400).header("retry-after-ms", "1").header("x-should-retry", "true")),
     ] {
@@ -92,6 +92,7 @@ fn what_would_fail_again_or_may_have_been_done_is_not_tried_again() {
         ("404", error(404), "38000"),
         ("422", error(422), "38000"),
         ("501", error(501), "38000"),
+        ("504, a proxy gave up", error(504), "38000"),
         ("500, that should not be tried again", error(500).header("x-should-retry", "false"), "38000"),
         ("429, that should not be tried again", error(429).header("x-should-retry", "false").header("retry-after", "0"), "53400"),
         (
@@ -114,6 +115,24 @@ fn what_would_fail_again_or_may_have_been_done_is_not_tried_again() {
         let failed = db_error(asked.chat("Hello", &json!({"max_attempts": 5})));
         assert_eq!(failed.code().code(), state, "{what}: {failed:?}");
         assert_eq!(asked.upstream.requests().len(), 1, "{what}");
+    }
+}
+
+#[test]
+fn an_embedding_that_was_broken_off_is_asked_for_again() {
+    let mut asked = asked();
+    let path = "/v1/embeddings";
+    for (what, reply) in [
+        ("closed before the answer", Reply::close()),
+        ("reset before the answer", Reply::reset()),
+        ("closed in the body", openai::embeddings(&[&[1.0, 2.0]]).truncate(30)),
+        ("504, a proxy gave up", error(504)),
+    ] {
+        asked.upstream.on(path).reply(reply).reply(openai::embeddings(&[&[1.0, 2.0]]));
+        asked.upstream.forget();
+        let vector: String =
+            asked.value("SELECT pg_llm_get_embedding('m', 'Hello')::text", &[]).unwrap_or_else(|e| panic!("{what}: {e:?}"));
+        assert_eq!((vector.as_str(), asked.upstream.requests().len()), ("[1,2]", 2), "{what}");
     }
 }
 
