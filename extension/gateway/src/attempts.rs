@@ -187,6 +187,7 @@ impl Attempts {
             detail: Some(detail),
             hint: hint.map(str::to_owned),
             attempts: self.made,
+            may_fall_back: false,
             log: self.take_log(),
         }
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::admission::estimate;
 use crate::attempts::Attempts;
 use crate::error::CallError;
+use crate::fallback;
 use crate::fingerprint::{Deciding, Fingerprint};
 use crate::options::ChatOptions;
 use crate::outcome::ChatOutcome;
@@ -24,14 +25,32 @@ pub struct ChatCall {
     request: ChatRequest,
     /// Of all three, once somebody wants to know.
     fingerprint: OnceLock<Fingerprint>,
+    /// Where another model may answer.
+    original: Option<Box<Original>>,
+}
+
+/// What a call asks for, whichever model answers.
+#[derive(Clone)]
+pub(crate) struct Original {
+    pub(crate) prompt: String,
+    /// The call's own, over no model's defaults.
+    pub(crate) options: ChatOptions,
+}
+
+impl Original {
+    /// Kept only for a route that leads to several models.
+    pub(crate) fn of(route: &Route, prompt: &str, options: &ChatOptions) -> Option<Box<Self>> {
+        (!route.fallbacks.is_empty()).then(|| Box::new(Self { prompt: prompt.to_owned(), options: options.clone() }))
+    }
 }
 
 impl ChatCall {
     /// Asks `route`'s model for an answer to `prompt`.
     pub fn new(route: Route, prompt: &str, options: ChatOptions) -> Self {
+        let original = Original::of(&route, prompt, &options);
         let options = options.over(&route.spec.defaults);
         let request = request(&route, prompt, &options);
-        Self { route, options, request, fingerprint: OnceLock::new() }
+        Self { route, options, request, original, fingerprint: OnceLock::new() }
     }
 
     /// The model.
@@ -60,21 +79,44 @@ impl ChatCall {
         })
     }
 
-    /// Asks and waits for the whole answer. The call's time runs from here.
+    /// Asks and waits for the whole answer: the called model, and those that it falls back to. The call's time runs from here.
     ///
     /// # Errors
     /// When the provider fails for good, the guest misbehaves, time is over, or the interrupt ends the call. Then nothing is tried any more.
     pub fn run(&self, interrupt: &Arc<dyn Interrupt>) -> Result<ChatOutcome, CallError> {
-        let Self { route, options, request, .. } = self;
-        let mut attempts = Attempts::begin(route, &options.call);
-        attempts.expect_tokens(|| estimate::chat(request));
-        let answer = attempts.run(route, interrupt, |grant| {
-            let outcome = route.provider.complete(grant, request);
-            (outcome.result, outcome.log)
-        })?;
-        attempts.answered(answer.usage.as_ref());
-        outcome(route, options, answer, &mut attempts, interrupt, Some(request))
+        match &self.original {
+            Some(original) => fallback::run(self, original, interrupt),
+            None => self.ask(&mut Attempts::begin(&self.route, &self.options.call), interrupt),
+        }
     }
+
+    /// Whether an answer of the called model is enough: its confidence is not known, or high enough, or there is nobody else to ask.
+    pub(crate) fn is_sure(&self, outcome: &ChatOutcome) -> bool {
+        let threshold = self.options.confidence_threshold.unwrap_or(self.route.confidence_threshold);
+        self.original.is_none() || outcome.confidence().is_none_or(|confidence| confidence >= threshold)
+    }
+
+    /// Asks the called model alone.
+    pub(crate) fn ask(&self, attempts: &mut Attempts, interrupt: &Arc<dyn Interrupt>) -> Result<ChatOutcome, CallError> {
+        ask(&self.route, &self.options, &self.request, attempts, interrupt)
+    }
+}
+
+/// Asks one model for a whole answer.
+pub(crate) fn ask(
+    route: &Route,
+    options: &ChatOptions,
+    request: &ChatRequest,
+    attempts: &mut Attempts,
+    interrupt: &Arc<dyn Interrupt>,
+) -> Result<ChatOutcome, CallError> {
+    attempts.expect_tokens(|| estimate::chat(request));
+    let answer = attempts.run(route, interrupt, |grant| {
+        let outcome = route.provider.complete(grant, request);
+        (outcome.result, outcome.log)
+    })?;
+    attempts.answered(answer.usage.as_ref());
+    outcome(route, options, answer, attempts, interrupt, Some(request))
 }
 
 /// What came of an answer. With `request` it may be asked for once more, where it does not fit its schema.
@@ -99,6 +141,8 @@ pub(crate) fn outcome(
         include_raw: options.include_raw == Some(true),
         answer,
         cached: false,
+        fallback_used: false,
+        passed: Vec::new(),
         attempts: attempts.made(),
         latency: attempts.elapsed(),
         log: attempts.take_log(),

@@ -1,9 +1,12 @@
 //! Errors in words for the caller. The extension gives each kind its SQLSTATE.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use pg_llm_sandbox::types::{Failure, FailureKind};
 use pg_llm_sandbox::{CallError as SandboxCallError, LogLine};
+
+use crate::fallback;
 
 /// What is wrong with a configuration or with options.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +64,26 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// As JSON shows it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+            Self::Connect => "connect",
+            Self::Broken => "broken",
+            Self::Provider => "provider",
+            Self::Unsupported => "unsupported",
+            Self::Refused => "refused",
+            Self::RateLimited => "rate_limited",
+            Self::NoResources => "no_resources",
+            Self::TooLarge => "too_large",
+            Self::Guest => "guest",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// Why a call failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -75,6 +98,8 @@ pub struct CallError {
     pub hint: Option<String>,
     /// How often the provider was called.
     pub attempts: u32,
+    /// Another model may do better ([`crate::fallback`]).
+    pub may_fall_back: bool,
     /// What the guest logged.
     pub log: Vec<LogLine>,
 }
@@ -99,8 +124,17 @@ impl CallError {
         Self::plain(ErrorKind::NoResources, format!("calls cannot run at the same time here: {what}"))
     }
 
+    /// The same for a stream that gave nothing within `patience`.
+    pub(crate) fn no_first_token(self, instance: &str, patience: Duration) -> Self {
+        Self {
+            message: format!("model \"{instance}\" did not begin to answer within {} ms", patience.as_millis()),
+            hint: Some("Raise first_token_timeout_ms: the option, or the model's configuration.".to_owned()),
+            ..self
+        }
+    }
+
     fn plain(kind: ErrorKind, message: String) -> Self {
-        Self { kind, message, detail: None, hint: None, attempts: 0, log: Vec::new() }
+        Self { kind, message, detail: None, hint: None, attempts: 0, may_fall_back: false, log: Vec::new() }
     }
 
     pub(crate) fn new(instance: &str, timeout_ms: u128, error: &SandboxCallError) -> Self {
@@ -110,6 +144,7 @@ impl CallError {
             detail,
             hint: hint.map(str::to_owned),
             attempts: 0,
+            may_fall_back: matches!(kind, ErrorKind::TimedOut | ErrorKind::Guest),
             log: Vec::new(),
         };
         match error {
@@ -157,7 +192,8 @@ impl CallError {
             _ => "failed",
         };
         let message = if said.is_empty() { format!("model \"{instance}\" {verb}") } else { format!("model \"{instance}\" {verb}: {said}") };
-        Self { kind, message, detail: Some(detail(failure)), hint: hint(instance, failure), attempts: 0, log: Vec::new() }
+        let may_fall_back = fallback::may_help(failure.kind);
+        Self { kind, message, detail: Some(detail(failure)), hint: hint(instance, failure), attempts: 0, may_fall_back, log: Vec::new() }
     }
 }
 

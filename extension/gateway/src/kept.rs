@@ -30,7 +30,7 @@ impl ChatCall {
     /// gave in the place of this one, and one that comes out of the cache.
     pub fn to_kept(&self, outcome: &ChatOutcome) -> Option<Vec<u8>> {
         let whole = matches!(outcome.answer.finish_reason, Some(FinishReason::Stop | FinishReason::ToolCalls));
-        if !whole || outcome.cached || outcome.instance != self.route().instance {
+        if !whole || outcome.cached || !outcome.passed.is_empty() || outcome.instance != self.route().instance {
             return None;
         }
         let mut kept = Vec::new();
@@ -74,7 +74,7 @@ impl ChatCall {
             _ if structured.is_some() => return None,
             _ => {}
         }
-        Some(ChatOutcome {
+        let outcome = ChatOutcome {
             request_id: Uuid::now_v7(),
             instance: self.route().instance.clone(),
             model_name,
@@ -83,10 +83,14 @@ impl ChatCall {
             structured,
             include_raw: self.options().include_raw == Some(true),
             cached: true,
+            fallback_used: false,
+            passed: Vec::new(),
             attempts: 0,
             latency,
             log: Vec::new(),
-        })
+        };
+        // One that another model is to be asked for as well is asked for anew.
+        self.is_sure(&outcome).then_some(outcome)
     }
 }
 

@@ -17,6 +17,7 @@ mod confidence;
 mod embeddings;
 mod error;
 mod extract;
+pub mod fallback;
 mod fingerprint;
 mod in_flight;
 mod kept;

@@ -1,5 +1,7 @@
 //! Options of a call: `options jsonb`, and the same keys as defaults in a model's configuration.
 
+use std::time::Duration;
+
 use pg_llm_sandbox::types::{Media, Message, Reasoning, Sampling, Tool, ToolChoice};
 use serde_json::Value;
 
@@ -7,6 +9,7 @@ use crate::answer_format;
 use crate::caching::{self, Caching};
 use crate::call_options::CallOptions;
 use crate::error::ConfigError;
+use crate::fallback::{self, FallbackChoice};
 use crate::media::{self, Kind};
 use crate::members::Members;
 use crate::messages;
@@ -48,6 +51,12 @@ pub struct ChatOptions {
     pub include_raw: Option<bool>,
     /// Whether the answer may be one that was kept.
     pub cache: Option<Caching>,
+    /// The model that may answer instead.
+    pub fallback: Option<FallbackChoice>,
+    /// Below it, a known confidence is too low; 0..=1.
+    pub confidence_threshold: Option<f64>,
+    /// Time for a stream's first piece, in each attempt.
+    pub first_token_timeout: Option<Duration>,
     /// What every call has.
     pub call: CallOptions,
 }
@@ -96,6 +105,9 @@ pub(crate) const DEFAULTABLE: &[&str] = &[
     "extra_body",
     "include_raw",
     "cache",
+    "fallback_instance",
+    "confidence_threshold",
+    "first_token_timeout_ms",
     "timeout_ms",
     "max_attempts",
     "on_error",
@@ -104,7 +116,7 @@ pub(crate) const DEFAULTABLE: &[&str] = &[
 const PER_CALL: &[&str] = &["messages", "images", "documents"];
 
 /// Options of the design that no code reads yet.
-const LATER: &[&str] = &["filters", "enable_rag", "knowledge_limit", "confidence_threshold", "fallback_instance"];
+const LATER: &[&str] = &["filters", "enable_rag", "knowledge_limit"];
 
 /// Options that only calls of several models have.
 const OF_PARALLEL: [&str; 2] = ["strategy", "judge_instance"];
@@ -113,8 +125,35 @@ const OF_PARALLEL: [&str; 2] = ["strategy", "judge_instance"];
 pub(crate) const MAX_ATTEMPTS: u32 = 10;
 
 impl ChatOptions {
-    /// Reads `options jsonb`.
+    /// Reads `options jsonb` of a call for whole answers.
+    ///
+    /// # Errors
+    /// For unknown keys, wrong types, values out of range, and what only a stream can keep to.
     pub fn parse(options: &Value) -> Result<Self, ConfigError> {
+        let options = Self::read_call(options)?;
+        match options.first_token_timeout {
+            Some(_) => Err(meaningless("first_token_timeout_ms", "streams: a whole answer comes at once", "timeout_ms bounds it.")),
+            None => Ok(options),
+        }
+    }
+
+    /// Reads `options jsonb` of a stream.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and for what only a whole answer can keep to.
+    pub fn parse_for_stream(options: &Value) -> Result<Self, ConfigError> {
+        let options = Self::read_call(options)?;
+        match options.confidence_threshold {
+            Some(_) => Err(meaningless(
+                "confidence_threshold",
+                "whole answers: a stream's pieces are out before its confidence is known",
+                "Use pg_llm_chat_json().",
+            )),
+            None => Ok(options),
+        }
+    }
+
+    fn read_call(options: &Value) -> Result<Self, ConfigError> {
         let members = Members::of("option", options)?;
         if let Some(name) = OF_PARALLEL.into_iter().find(|name| members.raw(name).is_some()) {
             return Err(ConfigError::invalid(
@@ -162,6 +201,11 @@ impl ChatOptions {
             reasoning: reasoning(m)?,
             include_raw: m.get("include_raw", "true or false")?,
             cache: caching::parse(m)?,
+            fallback: fallback::choice(m)?,
+            confidence_threshold: m.get_if("confidence_threshold", "a number from 0 to 1", finite(0.0..=1.0))?,
+            first_token_timeout: m
+                .get_if("first_token_timeout_ms", "a positive number of milliseconds", |v: &u64| *v > 0)?
+                .map(Duration::from_millis),
             call: CallOptions::read(m)?,
         })
     }
@@ -192,6 +236,9 @@ impl ChatOptions {
             reasoning: self.reasoning.or_else(|| defaults.reasoning.clone()),
             include_raw: self.include_raw.or(defaults.include_raw),
             cache: self.cache.or(defaults.cache),
+            fallback: self.fallback.or_else(|| defaults.fallback.clone()),
+            confidence_threshold: self.confidence_threshold.or(defaults.confidence_threshold),
+            first_token_timeout: self.first_token_timeout.or(defaults.first_token_timeout),
             call: self.call.over(&defaults.call),
         }
     }
@@ -231,6 +278,10 @@ impl OnError {
             )),
         }
     }
+}
+
+fn meaningless(option: &str, is_for: &str, hint: &str) -> ConfigError {
+    ConfigError::invalid(format!("option \"{option}\" is for {is_for}"), hint.to_owned())
 }
 
 fn stop(m: &Members<'_>) -> Result<Option<Vec<String>>, ConfigError> {

@@ -7,6 +7,7 @@ use pg_llm_sandbox::types::{Answer, FinishReason, Part, TokenLogprob, Usage};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::fallback::Passed;
 use crate::structured::{AnswerFormat, Structured};
 use crate::{confidence, extract, messages};
 
@@ -29,7 +30,11 @@ pub struct ChatOutcome {
     pub include_raw: bool,
     /// It was given before, and kept.
     pub cached: bool,
-    /// How often the provider was called; 0 for an answer out of the cache.
+    /// Another model than the called one gave it.
+    pub fallback_used: bool,
+    /// The other models that were to give it, in the order of their turns.
+    pub passed: Vec<Passed>,
+    /// How often a provider was called, those of the other models included; 0 for an answer out of the cache.
     pub attempts: u32,
     /// From the call's begin to its end, retries included.
     pub latency: Duration,
@@ -69,6 +74,11 @@ impl ChatOutcome {
         self.answer.parts.iter().filter_map(|p| if let Part::Text(t) = p { Some(t.as_str()) } else { None }).collect()
     }
 
+    /// From log probabilities, where they were asked for; 0..=1. None where it is not known.
+    pub fn confidence(&self) -> Option<f64> {
+        confidence::from_logprobs(&self.answer.logprobs)
+    }
+
     /// Token counts, as in [`Self::to_json`].
     pub fn usage_json(&self) -> Value {
         usage(self.answer.usage.as_ref())
@@ -88,7 +98,8 @@ impl ChatOutcome {
             "cost": self.cached.then_some(0),
             "confidence_score": confidence,
             "confidence_method": confidence.map(|_| "logprobs"),
-            "fallback_used": false,
+            "fallback_used": self.fallback_used,
+            "fallback_from": some(self.passed.iter().map(Passed::to_json).collect()),
             "cached": self.cached,
             "attempts": self.attempts,
             "latency_ms": milliseconds(self.latency),

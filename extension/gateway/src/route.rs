@@ -9,6 +9,7 @@ use pg_llm_sandbox::keys::KeyRing;
 use pg_llm_sandbox::{Digest, Grant, Limits, Provider};
 
 use crate::admission::{Admission, Limits as AdmissionLimits};
+use crate::fallback::Fallback;
 use crate::spec::ModelSpec;
 
 /// A model, resolved: owned and free of Postgres, so that any thread may follow it.
@@ -38,6 +39,10 @@ pub struct Route {
     pub admission: Arc<dyn Admission>,
     /// Requests in flight of all models together; 0: as many as come.
     pub server_concurrency: u32,
+    /// The models that may answer instead, in their order. They carry none themselves.
+    pub fallbacks: Vec<Fallback>,
+    /// Below it an answer's confidence is too low, where neither options nor model say; 0..=1.
+    pub confidence_threshold: f64,
 }
 
 impl Route {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::admission::{BreakerPolicy, Limits as AdmissionLimits};
 use crate::error::ConfigError;
+use crate::fallback::FallbackChoice;
 use crate::members::Members;
 use crate::options::{ChatOptions, DEFAULTABLE};
 
@@ -75,7 +76,7 @@ pub struct ParsedConfig {
     pub keys: Vec<(String, Secret)>,
 }
 
-/// `is_local_fallback` is what the older form of `pg_llm_add_model` says; it is kept for the fallback policy to come.
+/// `is_local_fallback` is a mark of the older form of `pg_llm_add_model`: kept, and without effect. `pg_llm.default_local_fallback` names the model.
 const OWN: &[&str] = &[
     "model_name",
     "api_endpoint",
@@ -92,7 +93,7 @@ const SECRET: &[&str] = &["api_key", "keys", "access_key_id", "access_key_secret
 /// How the names of settings end that say where access tokens come from.
 const TOKEN_URL: &str = "token_url";
 /// Keys of the design that no code reads yet.
-const LATER: &[&str] = &["filters", "fallback_instance", "confidence_threshold", "budget", "price", "on_filter_error"];
+const LATER: &[&str] = &["filters", "budget", "price", "on_filter_error"];
 const LIMITS: [&str; 3] = ["memory_mb", "cpu_ms", "response_bytes"];
 
 impl ModelSpec {
@@ -169,6 +170,9 @@ impl ModelSpec {
             max_concurrency: m.get_if("max_concurrency", "an integer from 1 to 10000", |v| (1..=10_000).contains(v))?,
             rate_limit: rate_limit(&m)?,
         };
+        if spec.defaults.fallback.as_ref().and_then(FallbackChoice::name) == Some(instance) {
+            return Err(ConfigError::invalid("config key \"fallback_instance\" names the model itself", "Name another model.".to_owned()));
+        }
         m.get::<bool>("is_local_fallback", "a boolean")?;
         let keys = secrets(&m)?;
         let mut stored = config.clone();
@@ -369,6 +373,7 @@ mod tests {
         ] {
             assert!(parse("openai", &bad).is_err(), "{bad}");
         }
+        assert!(parse("openai", &json!({"fallback_instance": "m"})).unwrap_err().message.contains("names the model itself"));
         let message = parse("openai", &json!({"api_endpoint": "https://user:hunter2@x/"})).unwrap_err().message;
         assert!(!message.contains("hunter2"), "{message}");
     }

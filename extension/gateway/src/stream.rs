@@ -1,7 +1,7 @@
 //! One chat whose answer is handed on piece by piece.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::types::{ChatRequest, Event, Started, ToolCallDelta};
@@ -12,9 +12,9 @@ use uuid::Uuid;
 use crate::admission::estimate;
 use crate::assembly::Assembly;
 use crate::attempts::Attempts;
-use crate::chat::{outcome, request};
-use crate::confidence;
-use crate::error::CallError;
+use crate::chat::{Original, outcome, request};
+use crate::error::{CallError, ErrorKind};
+use crate::fallback::{Fallback, Turns};
 use crate::kept;
 use crate::options::ChatOptions;
 use crate::outcome::ChatOutcome;
@@ -22,12 +22,21 @@ use crate::route::Route;
 
 /// A streamed answer: asked for when it is first pulled, and over when it is dropped, which closes the connection.
 ///
-/// What fails before the provider's first event is tried again by the rules of [`crate::retry`]; what fails later is not, for pieces of the answer are out.
+/// What fails before the provider's first event is tried again by the rules of [`crate::retry`], and then with the models that it falls back to
+/// ([`crate::fallback`]); what fails later is not, for pieces of the answer are out.
 pub struct AnswerStream {
     request_id: Uuid,
+    /// The model's name that was called.
+    called: String,
+    /// The model that is asked, or answers.
     route: Route,
+    /// Over its defaults.
     options: ChatOptions,
+    instead: Option<Box<Instead>>,
     interrupt: Arc<dyn Interrupt>,
+    started: Instant,
+    /// It has begun to answer.
+    begun: bool,
     attempts: Attempts,
     state: State,
     assembly: Assembly,
@@ -37,9 +46,27 @@ pub struct AnswerStream {
     tokens: Option<(Duration, Duration)>,
 }
 
+/// Where other models may answer.
+struct Instead {
+    original: Box<Original>,
+    fallbacks: Vec<Fallback>,
+    turns: Turns,
+}
+
+/// A stream that a provider has begun.
+struct Begun {
+    stream: ChatStream,
+    /// What came before its first piece.
+    assembly: Assembly,
+    /// That piece, where it was waited for or came first.
+    first: Option<Event>,
+    /// Most bytes that the events may hold.
+    most: u64,
+}
+
 enum State {
     Fresh(Box<ChatRequest>),
-    /// With its first event, until that is handed on.
+    /// With its first piece, until that is handed on.
     Running(Box<ChatStream>, Option<Event>),
     /// Over an answer that is there already.
     Replaying(std::vec::IntoIter<Delta>),
@@ -77,11 +104,34 @@ pub struct StreamOutcome {
 impl AnswerStream {
     /// A stream that has asked for nothing yet; its time runs from here.
     pub fn new(route: Route, prompt: &str, options: ChatOptions, interrupt: Arc<dyn Interrupt>) -> Self {
+        let original = Original::of(&route, prompt, &options);
+        let turns = Turns::begin(&route, &options.call);
         let options = options.over(&route.spec.defaults);
-        let attempts = Attempts::begin(&route, &options.call);
-        let state = State::Fresh(Box::new(request(&route, prompt, &options)));
-        let assembly = Assembly::default();
-        Self { request_id: Uuid::now_v7(), route, options, interrupt, attempts, state, assembly, most: 0, tokens: None }
+        let attempts = match original {
+            Some(_) => turns.attempts(&route, &options.call, &route.fallbacks),
+            None => Attempts::begin(&route, &options.call),
+        };
+        let instead = original.map(|original| Box::new(Instead { original, fallbacks: route.fallbacks.clone(), turns }));
+        Self {
+            request_id: Uuid::now_v7(),
+            called: route.instance.clone(),
+            state: State::Fresh(Box::new(request(&route, prompt, &options))),
+            route,
+            options,
+            instead,
+            interrupt,
+            started: Instant::now(),
+            begun: false,
+            attempts,
+            assembly: Assembly::default(),
+            most: 0,
+            tokens: None,
+        }
+    }
+
+    /// The model's name that answers, and until one does, that was called.
+    pub fn instance(&self) -> &str {
+        if self.begun { &self.route.instance } else { &self.called }
     }
 
     /// A stream of an answer that was kept: each part of it in one piece.
@@ -123,18 +173,14 @@ impl AnswerStream {
                     self.state = State::Replaying(deltas);
                     return Ok(delta);
                 }
-                State::Fresh(request) => {
-                    let (stream, first) = self.open(&request)?;
-                    // Its model and id go with what is handed on first.
-                    let first = if matches!(first, Event::Started(_)) {
-                        self.assembly.push(&first);
-                        None
-                    } else {
-                        Some(first)
-                    };
-                    self.state = State::Running(Box::new(stream), first);
-                    return Ok(Some(Delta::Started));
-                }
+                State::Fresh(request) => match self.open(&request) {
+                    Ok(Begun { stream, assembly, first, most }) => {
+                        (self.begun, self.assembly, self.most) = (true, assembly, most);
+                        self.state = State::Running(Box::new(stream), first);
+                        return Ok(Some(Delta::Started));
+                    }
+                    Err(error) => self.state = State::Fresh(Box::new(self.ask_instead(error)?)),
+                },
                 State::Running(mut stream, first) => {
                     let event = match first {
                         Some(event) => event,
@@ -146,8 +192,7 @@ impl AnswerStream {
                     };
                     self.assembly.push(&event);
                     if self.assembly.bytes() > self.most {
-                        let fault = GuestFault::Contract(format!("its answer is larger than {} bytes", self.most));
-                        return Err(self.failure(*stream, &SandboxCallError::Guest(fault)));
+                        return Err(self.failure(*stream, &too_large(self.most)));
                     }
                     self.state = State::Running(stream, None);
                     if let Some(delta) = self.delta(event) {
@@ -158,22 +203,52 @@ impl AnswerStream {
         }
     }
 
-    /// The provider's first event, as soon as there is one.
-    fn open(&mut self, request: &ChatRequest) -> Result<(ChatStream, Event), CallError> {
-        let (provider, most) = (&self.route.provider, &mut self.most);
+    /// A stream of the provider, as soon as it has begun: with its first event, or with its first piece where it matters whether one comes.
+    fn open(&mut self, request: &ChatRequest) -> Result<Begun, CallError> {
+        let patience = self.options.first_token_timeout;
+        let whole_piece = patience.is_some() || self.instead.is_some();
         self.attempts.expect_tokens(|| estimate::chat(request));
-        self.attempts.run(&self.route, &self.interrupt, |grant| {
-            *most = grant.limits.response_bytes;
+        let (provider, deadline) = (&self.route.provider, self.attempts.deadline());
+        let begun = self.attempts.run(&self.route, &self.interrupt, |mut grant| {
+            let most = grant.limits.response_bytes;
+            grant.deadline = patience.map_or(deadline, |patience| deadline.min(Instant::now() + patience));
             let mut stream = match provider.stream(grant, request) {
                 Ok(stream) => stream,
                 Err(outcome) => return (Err(outcome.result.err().unwrap_or(SandboxCallError::Stopped)), outcome.log),
             };
-            match stream.next() {
-                Ok(Some(event)) => (Ok((stream, event)), Vec::new()),
-                Ok(None) => (Err(unfinished()), stream.finish().log),
+            match begin(&mut stream, whole_piece, most) {
+                Ok((assembly, first)) => {
+                    stream.set_deadline(deadline);
+                    (Ok(Begun { stream, assembly, first, most }), Vec::new())
+                }
                 Err(error) => (Err(error), stream.finish().log),
             }
+        });
+        begun.map_err(|error| match patience {
+            Some(patience) if error.kind == ErrorKind::TimedOut && Instant::now() < deadline => {
+                error.no_first_token(&self.route.instance, patience)
+            }
+            _ => error,
         })
+    }
+
+    /// Turns to the next model, and gives back what it is to be asked.
+    ///
+    /// # Errors
+    /// `error`, where there is none.
+    fn ask_instead(&mut self, error: CallError) -> Result<ChatRequest, CallError> {
+        let Some(Instead { original, fallbacks, turns }) = self.instead.as_deref_mut() else { return Err(error) };
+        if error.kind == ErrorKind::Cancelled {
+            return Err(error);
+        }
+        let another = error.may_fall_back;
+        turns.failed(&self.route.instance, error);
+        let Some(route) = another.then(|| turns.next(fallbacks)).flatten() else { return Err(turns.take_error()) };
+        let options = original.options.clone().over(&route.spec.defaults);
+        self.attempts = turns.attempts(route, &options.call, fallbacks);
+        let request = request(route, &original.prompt, &options);
+        (self.route, self.options) = (route.clone(), options);
+        Ok(request)
     }
 
     /// What of an event is handed on at once.
@@ -184,7 +259,7 @@ impl AnswerStream {
             Event::ToolCall(call) => Delta::ToolCall(call),
             _ => return None,
         };
-        let now = self.attempts.elapsed();
+        let now = self.started.elapsed();
         self.tokens = Some((self.tokens.map_or(now, |(first, _)| first), now));
         Some(delta)
     }
@@ -197,8 +272,11 @@ impl AnswerStream {
         let output_tokens = self.assembly.output_tokens();
         let answer = std::mem::take(&mut self.assembly).answer();
         self.attempts.answered(answer.usage.as_ref());
-        let confidence = confidence::from_logprobs(&answer.logprobs);
         let mut chat = outcome(&self.route, &self.options, answer, &mut self.attempts, &self.interrupt, None)?;
+        if let Some(instead) = self.instead.take() {
+            chat = instead.turns.answer(chat);
+        }
+        let confidence = chat.confidence();
         chat.request_id = self.request_id;
         let tokens_per_second = output_tokens.zip(self.tokens).and_then(|(tokens, (first, last))| rate(tokens, last.saturating_sub(first)));
         Ok(Delta::End(Box::new(StreamOutcome {
@@ -213,6 +291,40 @@ impl AnswerStream {
         self.attempts.keep(stream.finish().log);
         self.attempts.failure(error)
     }
+}
+
+/// Pulls a stream until it has begun, and gives back what came before its first piece, and that.
+fn begin(stream: &mut ChatStream, whole_piece: bool, most: u64) -> Result<(Assembly, Option<Event>), SandboxCallError> {
+    let mut assembly = Assembly::default();
+    loop {
+        let Some(event) = stream.next()? else {
+            // An answer of no words is one.
+            return if assembly.is_finished() { Ok((assembly, None)) } else { Err(unfinished()) };
+        };
+        if is_piece(&event) {
+            return Ok((assembly, Some(event)));
+        }
+        assembly.push(&event);
+        if assembly.bytes() > most {
+            return Err(too_large(most));
+        }
+        if !whole_piece {
+            return Ok((assembly, None));
+        }
+    }
+}
+
+/// Whether an event holds a part of the answer.
+fn is_piece(event: &Event) -> bool {
+    match event {
+        Event::Text(text) | Event::Thinking(text) => !text.is_empty(),
+        Event::ToolCall(_) | Event::RedactedThinking(_) => true,
+        Event::Started(_) | Event::ThinkingSignature(_) | Event::Logprobs(_) | Event::Usage(_) | Event::Finish(_) => false,
+    }
+}
+
+fn too_large(most: u64) -> SandboxCallError {
+    SandboxCallError::Guest(GuestFault::Contract(format!("its answer is larger than {most} bytes")))
 }
 
 fn unfinished() -> SandboxCallError {

@@ -120,7 +120,8 @@ pub(crate) fn settle(
         };
         let Some(request) = request.filter(|_| !repaired && !too_long && attempts.take_one_more()) else {
             let what = format!("gave an answer that does not fit the schema: {}", clip(&wrong.join("; "), 600));
-            return Err(failure(attempts, &answer, &what, Some(hint)));
+            // Another model may keep to the schema.
+            return Err(CallError { may_fall_back: true, ..failure(attempts, &answer, &what, Some(hint)) });
         };
         let second = repair_request(request, format, &answer, &wrong);
         let next = attempts.run(route, interrupt, |grant| {

@@ -266,7 +266,7 @@ fn on_tick(store: StoreContextMut<'_, CallState>) -> wasmtime::Result<UpdateDead
         state.patience.set_cause(Cause::Stopped);
         return Err(Stop::Interrupt.into());
     }
-    if Instant::now() >= state.patience.deadline {
+    if Instant::now() >= state.patience.deadline.get() {
         state.patience.set_cause(Cause::TimedOut);
         return Err(Stop::Deadline.into());
     }

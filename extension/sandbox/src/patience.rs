@@ -22,7 +22,7 @@ pub(crate) enum Cause {
 /// One call's patience.
 pub(crate) struct Patience {
     pub(crate) interrupt: Arc<dyn Interrupt>,
-    pub(crate) deadline: Instant,
+    pub(crate) deadline: Cell<Instant>,
     /// Addresses that are not public are allowed: by the request at hand.
     pub(crate) private_ok: Cell<bool>,
     cause: RefCell<Option<Cause>>,
@@ -36,7 +36,7 @@ impl Patience {
     pub(crate) fn new(interrupt: Arc<dyn Interrupt>, deadline: Instant, private_ok: bool) -> Rc<Self> {
         Rc::new(Self {
             interrupt,
-            deadline,
+            deadline: Cell::new(deadline),
             private_ok: Cell::new(private_ok),
             cause: RefCell::new(None),
             connecting: Cell::new(false),
@@ -46,13 +46,14 @@ impl Patience {
 
     /// Waits, and remembers why the wait failed.
     pub(crate) fn wait(&self, on: Option<(BorrowedFd<'_>, Interest)>, until: Option<Instant>) -> Wake {
-        let deadline = until.map_or(self.deadline, |u| u.min(self.deadline));
+        let own = self.deadline.get();
+        let deadline = until.map_or(own, |u| u.min(own));
         match self.interrupt.wait(on, deadline) {
             Wake::Stopped => {
                 self.set_cause(Cause::Stopped);
                 Wake::Stopped
             }
-            Wake::TimedOut if deadline == self.deadline => {
+            Wake::TimedOut if deadline == own => {
                 self.set_cause(Cause::TimedOut);
                 Wake::TimedOut
             }

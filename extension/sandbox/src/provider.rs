@@ -1,6 +1,7 @@
 //! A loaded provider, and its calls.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceAny};
@@ -174,6 +175,11 @@ impl ChatStream {
         let result = settle(&self.call, result);
         self.over = !matches!(result, Ok(Some(_)));
         result
+    }
+
+    /// Gives the rest of the stream until `deadline`, in place of what its grant said.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.call.store.data().patience.deadline.set(deadline);
     }
 
     /// Ends the stream, wherever it is, and says what it used.

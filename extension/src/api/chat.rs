@@ -45,7 +45,7 @@ fn chat_json(args: &Args<'_>) -> Result<Returned, Failure> {
     }
 }
 
-pub(super) fn options(args: &Args<'_>) -> Result<ChatOptions, SqlError> {
+fn options(args: &Args<'_>) -> Result<ChatOptions, SqlError> {
     match args.json(2)? {
         Some(options) => Ok(ChatOptions::parse(&options)?),
         None => Ok(ChatOptions::default()),
@@ -53,7 +53,7 @@ pub(super) fn options(args: &Args<'_>) -> Result<ChatOptions, SqlError> {
 }
 
 fn call(args: &Args<'_>, prompt: &str, options: ChatOptions) -> Result<Called, Failure> {
-    let route = model_call::resolve(args)?;
+    let route = model_call::resolve_chat(args, &options)?;
     let on_error = model_call::on_error(options.call.on_error, &route);
     let call = ChatCall::new(route, prompt, options);
     let outcome = match response_cache::find(&call)? {
@@ -65,7 +65,8 @@ fn call(args: &Args<'_>, prompt: &str, options: ChatOptions) -> Result<Called, F
 
 fn ask(call: &ChatCall) -> Result<Result<ChatOutcome, CallError>, Failure> {
     let outcome = model_call::run(|interrupt| call.run(interrupt))?;
-    model_call::log(call.route(), &outcome, |outcome| &outcome.log);
+    let answering = outcome.as_ref().map_or(&call.route().instance, |outcome| &outcome.instance);
+    model_call::log_of(answering, &outcome, |outcome| &outcome.log);
     if let Ok(outcome) = &outcome {
         response_cache::keep(call, outcome)?;
     }

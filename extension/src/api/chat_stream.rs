@@ -6,7 +6,7 @@ use pg_llm_gateway::{AnswerStream, CallError, ChatCall, ChatOptions, Delta, OnEr
 use pg_llm_sandbox::interrupt::Interrupt;
 use serde_json::{Value, json};
 
-use super::{chat, model_call};
+use super::model_call;
 use crate::backend::calls::{Args, Returned};
 use crate::backend::errors::{Failure, SqlError};
 use crate::backend::interrupts::MainThread;
@@ -21,7 +21,6 @@ sql_set_functions! {
 
 /// A stream that a query pulls.
 struct Pulled {
-    route: Route,
     stream: AnswerStream,
     /// The call, where its answer is to be kept.
     to_keep: Option<Box<ChatCall>>,
@@ -41,20 +40,21 @@ fn as_json(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
 /// None for a NULL prompt.
 fn begin(args: &Args<'_>, check: impl FnOnce(&ChatOptions) -> Result<(), SqlError>) -> Result<Option<Pulled>, Failure> {
     let Some(prompt) = args.text(1)? else { return Ok(None) };
-    let options = chat::options(args)?;
+    let options =
+        args.json(2)?.map(|options| ChatOptions::parse_for_stream(&options)).transpose().map_err(SqlError::from)?.unwrap_or_default();
     check(&options)?;
-    let route = model_call::resolve(args)?;
+    let route = model_call::resolve_chat(args, &options)?;
     let on_error = model_call::on_error(options.call.on_error, &route);
     let interrupt = MainThread::sending_rows();
     let to_keep = cacheable(&route, &prompt, &options);
     if let Some(call) = &to_keep
         && let Some(outcome) = response_cache::find(call)?
     {
-        let stream = AnswerStream::replaying(route.clone(), outcome, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
-        return Ok(Some(Pulled { route, stream, to_keep: None, interrupt, on_error }));
+        let stream = AnswerStream::replaying(route, outcome, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
+        return Ok(Some(Pulled { stream, to_keep: None, interrupt, on_error }));
     }
-    let stream = AnswerStream::new(route.clone(), &prompt, options, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
-    Ok(Some(Pulled { route, stream, to_keep, interrupt, on_error }))
+    let stream = AnswerStream::new(route, &prompt, options, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
+    Ok(Some(Pulled { stream, to_keep, interrupt, on_error }))
 }
 
 /// The call as the cache knows it, if it asks for the cache: a stream has the answer that it would have in one piece. A streamed answer has no `raw`, so that
@@ -73,7 +73,7 @@ impl Pulled {
         stack::check_room()?;
         let next = self.stream.next();
         self.interrupt.settle()?;
-        model_call::log(&self.route, &next, |delta| match delta {
+        model_call::log_of(self.stream.instance(), &next, |delta| match delta {
             Some(Delta::End(outcome)) => &outcome.chat.log,
             _ => &[],
         });
@@ -132,7 +132,7 @@ impl Rows for JsonEvents {
             Err(error) => match pulled.on_error {
                 OnError::Error => return Err(SqlError::from(error).into()),
                 OnError::Null => return Ok(None),
-                OnError::Object => of_type("error", model_call::error_object(&pulled.route.instance, error)),
+                OnError::Object => of_type("error", model_call::error_object(pulled.stream.instance(), error)),
             },
         };
         Ok(Some(vec![Returned::Json(event)]))
@@ -144,7 +144,7 @@ fn event(pulled: &Pulled, delta: Delta) -> Value {
         Delta::Started => json!({
             "type": "started",
             "request_id": pulled.stream.request_id(),
-            "instance_name": pulled.route.instance,
+            "instance_name": pulled.stream.instance(),
             "model_name": pulled.stream.model_name(),
             "provider_response_id": pulled.stream.provider_response_id(),
         }),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pg_llm_gateway::{CallError, OnError, Route};
+use pg_llm_gateway::{CallError, ChatOptions, OnError, Route};
 use pg_llm_sandbox::LogLine;
 use pg_llm_sandbox::interrupt::Interrupt;
 use serde_json::{Value, json};
@@ -15,12 +15,23 @@ use crate::catalog::route;
 
 /// The model that the function's first argument names, else the one of `pg_llm.default_model`, for the current role.
 pub(super) fn resolve(args: &Args<'_>) -> Result<Route, Failure> {
+    let instance = named(args)?;
+    route::resolve(&instance, privileges::current_role())
+}
+
+/// The same for a chat, with the models that it falls back to.
+pub(super) fn resolve_chat(args: &Args<'_>, options: &ChatOptions) -> Result<Route, Failure> {
+    let instance = named(args)?;
+    route::resolve_chat(&instance, privileges::current_role(), options)
+}
+
+fn named(args: &Args<'_>) -> Result<String, Failure> {
     let instance = args.text(0)?.or_else(gucs::default_model).ok_or_else(|| {
         SqlError::new(State::InvalidArgument, "pg_llm: no model is named").hint("Give instance_name, or set pg_llm.default_model.")
     })?;
     stack::check_room()?;
     interrupts::check();
-    route::resolve(&instance, privileges::current_role())
+    Ok(instance)
 }
 
 /// Runs `call` where Postgres's interrupts end it.
@@ -36,8 +47,13 @@ pub(super) fn run<T>(call: impl FnOnce(&Arc<dyn Interrupt>) -> Result<T, CallErr
 
 /// What the adapter logged, for who asks for it with `log_min_messages` or `client_min_messages`.
 pub(super) fn log<T>(route: &Route, outcome: &Result<T, CallError>, of_success: impl FnOnce(&T) -> &[LogLine]) {
+    log_of(&route.instance, outcome, of_success);
+}
+
+/// The same for the model of this name.
+pub(super) fn log_of<T>(instance: &str, outcome: &Result<T, CallError>, of_success: impl FnOnce(&T) -> &[LogLine]) {
     log_lines(
-        route,
+        instance,
         match outcome {
             Ok(success) => of_success(success),
             Err(error) => &error.log,
@@ -46,10 +62,9 @@ pub(super) fn log<T>(route: &Route, outcome: &Result<T, CallError>, of_success: 
 }
 
 /// The same of lines that are there.
-pub(super) fn log_lines(route: &Route, lines: &[LogLine]) {
+pub(super) fn log_lines(instance: &str, lines: &[LogLine]) {
     if !lines.is_empty() && errors::guest_logs_wanted() {
         for line in lines {
-            let instance = &route.instance;
             errors::emit(errors::GUEST_LOG_LEVEL, &format!("pg_llm: provider of model \"{instance}\": {:?}: {}", line.level, line.text));
         }
     }

@@ -6,7 +6,8 @@
 //!   delegated (`GRANT SET ON PARAMETER`).
 //! - What protects the server from a guest, an upstream or an upload (sizes, CPU, memory, disk) is `SUSET`: a role that could raise its own limits has none.
 //! - Master keys are `SUSET`: whoever chooses them can read every stored key.
-//! - What only shapes the caller's own statement (`default_model`, `timeout_ms`, `cache_ttl`, `on_error`) is `USERSET`; `timeout_ms` stays below `max_timeout_ms`.
+//! - What only shapes the caller's own statement (`default_model`, `timeout_ms`, `cache_ttl`, `on_error`, `default_local_fallback`, `default_confidence_threshold`) is
+//!   `USERSET`; `timeout_ms` stays below `max_timeout_ms`.
 //!
 //! Nothing is validated by a hook: Postgres answers a hook's refusal at start-up with the default value, which may permit more than the
 //! administrator wrote. A value that cannot be understood fails the call that needs it.
@@ -67,6 +68,8 @@ static DEFAULT_MODEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>
 static TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 static CACHE_TTL: GucSetting<i32> = GucSetting::<i32>::new(60 * 60);
 static CACHE_MAX_MB: GucSetting<i32> = GucSetting::<i32>::new(64);
+static DEFAULT_LOCAL_FALLBACK: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static DEFAULT_CONFIDENCE_THRESHOLD: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static ON_ERROR: GucSetting<OnError> = GucSetting::<OnError>::new(OnError::Error);
 
 /// Defines every setting and reserves the prefix. Called from `_PG_init`, in the postmaster too: it does nothing but register.
@@ -139,6 +142,25 @@ pub(crate) fn define() {
         c"error: an ERROR. null: NULL. object: {\"error\": ...} from functions that return JSON, an ERROR from those that return text. Wrong \
           arguments, missing rights and cancellation are ERRORs always. Default: error.",
         &ON_ERROR,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"pg_llm.default_local_fallback",
+        c"The model that answers where the called one cannot.",
+        c"An option's or a model's fallback_instance goes before it. It needs the caller's right to that model. Default: empty, none.",
+        &DEFAULT_LOCAL_FALLBACK,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_float_guc(
+        c"pg_llm.default_confidence_threshold",
+        c"Confidence below which an answer is asked of the fallback too.",
+        c"Of whole answers whose confidence is known, from log probabilities, and that have a fallback. An option's or a model's confidence_threshold goes \
+          before it. Default: 0, which no confidence is below.",
+        &DEFAULT_CONFIDENCE_THRESHOLD,
+        0.0,
+        1.0,
         GucContext::Userset,
         GucFlags::default(),
     );
@@ -370,6 +392,16 @@ pub(crate) fn master_key_file() -> Option<PathBuf> {
 /// `pg_llm.default_model`.
 pub(crate) fn default_model() -> Option<String> {
     text(&DEFAULT_MODEL)
+}
+
+/// `pg_llm.default_local_fallback`.
+pub(crate) fn default_local_fallback() -> Option<String> {
+    text(&DEFAULT_LOCAL_FALLBACK)
+}
+
+/// `pg_llm.default_confidence_threshold`.
+pub(crate) fn default_confidence_threshold() -> f64 {
+    DEFAULT_CONFIDENCE_THRESHOLD.get()
 }
 
 /// `pg_llm.on_error`.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use pg_llm_gateway::{ModelSpec, Route};
+use pg_llm_gateway::fallback::{Fallback, FallbackChoice, MOST_MODELS};
+use pg_llm_gateway::{ChatOptions, ModelSpec, Route};
 use pg_llm_sandbox::keys::KeyRing;
 use pg_llm_sandbox::report::{Description, Profile};
 use pg_llm_sandbox::{Digest, Provider};
@@ -47,7 +48,33 @@ pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
         timeout_ceiling: gucs::max_timeout(),
         admission: admissions::of(instance),
         server_concurrency: gucs::max_concurrency(),
+        fallbacks: Vec::new(),
+        confidence_threshold: gucs::default_confidence_threshold(),
     })
+}
+
+/// Resolves the model `instance` and those that a chat with these options falls back to, for `role`: what cannot be used is known with its reason, and fails
+/// no call that does not need it.
+pub(crate) fn resolve_chat(instance: &str, role: Oid, options: &ChatOptions) -> Result<Route, Failure> {
+    let mut route = resolve(instance, role)?;
+    let mut choice = options.fallback.clone().or_else(|| route.spec.defaults.fallback.clone());
+    loop {
+        let name = match choice {
+            Some(FallbackChoice::Nobody) => None,
+            Some(FallbackChoice::Model(name)) => Some(name),
+            None => gucs::default_local_fallback(),
+        };
+        // A circle ends where it closes.
+        let known = |name: &String| name == instance || route.fallbacks.iter().any(|fallback| fallback.instance == *name);
+        let Some(name) = name.filter(|name| !known(name) && route.fallbacks.len() + 1 < MOST_MODELS) else { return Ok(route) };
+        let resolved = match resolve(&name, role) {
+            Ok(route) => Ok(route),
+            Err(Failure::Sql(error)) => Err(error.message.strip_prefix("pg_llm: ").unwrap_or(&error.message).to_owned()),
+            Err(raised @ Failure::Postgres(_)) => return Err(raised),
+        };
+        choice = resolved.as_ref().ok().and_then(|route| route.spec.defaults.fallback.clone());
+        route.fallbacks.push(Fallback { instance: name, route: resolved });
+    }
 }
 
 /// Its code, and the digest of the component that it was made from.

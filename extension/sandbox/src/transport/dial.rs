@@ -83,7 +83,7 @@ fn dial(uri: &Uri, patience: &Rc<Patience>) -> io::Result<TcpStream> {
     let count = allowed.len();
     for (i, address) in allowed.into_iter().enumerate() {
         // The addresses share what time is left; the last one may have all of it.
-        let left = patience.deadline.saturating_duration_since(Instant::now());
+        let left = patience.deadline.get().saturating_duration_since(Instant::now());
         let share = left / u32::try_from(count - i).unwrap_or(1);
         let until = (i + 1 < count).then(|| Instant::now() + share.max(Duration::from_millis(250)));
         match open(address, until, patience) {
