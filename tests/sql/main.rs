@@ -10,6 +10,7 @@ mod egress;
 mod embeddings;
 mod endurance;
 mod errors;
+mod fallback;
 mod hostile;
 mod keys;
 mod limits;

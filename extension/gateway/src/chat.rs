@@ -65,7 +65,7 @@ impl ChatCall {
 
     /// What decides its answer, as one number.
     pub fn fingerprint(&self) -> &Fingerprint {
-        let Self { route, options, request, fingerprint } = self;
+        let Self { route, options, request, fingerprint, .. } = self;
         fingerprint.get_or_init(|| {
             let deciding = Deciding {
                 instance: &route.instance,

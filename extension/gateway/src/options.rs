@@ -130,10 +130,13 @@ impl ChatOptions {
     /// # Errors
     /// For unknown keys, wrong types, values out of range, and what only a stream can keep to.
     pub fn parse(options: &Value) -> Result<Self, ConfigError> {
-        let options = Self::read_call(options)?;
-        match options.first_token_timeout {
+        Self::read_call(options)?.whole()
+    }
+
+    fn whole(self) -> Result<Self, ConfigError> {
+        match self.first_token_timeout {
             Some(_) => Err(meaningless("first_token_timeout_ms", "streams: a whole answer comes at once", "timeout_ms bounds it.")),
-            None => Ok(options),
+            None => Ok(self),
         }
     }
 
@@ -167,11 +170,15 @@ impl ChatOptions {
                 "pg_llm_chat_batch() and its like take it.".to_owned(),
             ));
         }
-        Self::parse_beside(options, &[])
+        Self::read_beside(options, &[])
     }
 
-    /// The same where options named `others` may stand beside them, which somebody else reads.
+    /// As [`Self::parse`], where options named `others` may stand beside them, which somebody else reads.
     pub(crate) fn parse_beside(options: &Value, others: &[&str]) -> Result<Self, ConfigError> {
+        Self::read_beside(options, others)?.whole()
+    }
+
+    fn read_beside(options: &Value, others: &[&str]) -> Result<Self, ConfigError> {
         let members = Members::of("option", options)?;
         members.check_names(DEFAULTABLE.iter().chain(PER_CALL).chain(others).copied(), LATER)?;
         Self::read(&members)

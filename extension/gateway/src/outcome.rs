@@ -74,11 +74,6 @@ impl ChatOutcome {
         self.answer.parts.iter().filter_map(|p| if let Part::Text(t) = p { Some(t.as_str()) } else { None }).collect()
     }
 
-    /// From log probabilities, where they were asked for; 0..=1. None where it is not known.
-    pub fn confidence(&self) -> Option<f64> {
-        confidence::from_logprobs(&self.answer.logprobs)
-    }
-
     /// Token counts, as in [`Self::to_json`].
     pub fn usage_json(&self) -> Value {
         usage(self.answer.usage.as_ref())

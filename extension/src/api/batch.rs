@@ -57,7 +57,7 @@ impl Calls {
     pub(super) fn of(args: &Args<'_>, options: usize) -> Result<Self, Failure> {
         let options = args.json(options)?.unwrap_or_else(|| json!({}));
         let (mut batch, chat) = BatchOptions::parse(&options).map_err(SqlError::from)?;
-        let route = model_call::resolve(args)?;
+        let route = model_call::resolve_chat(args, &chat)?;
         // More would only wait for each other.
         let most = route.spec.max_concurrency.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
         batch.concurrency = batch.concurrency.min(most);

@@ -161,13 +161,13 @@ impl Routes {
 fn log(call: &ParallelCall, outcome: &ParallelOutcome) {
     for (chat, candidate) in call.candidates().iter().zip(&outcome.candidates) {
         match &candidate.ended {
-            Ended::Answered(answer) => model_call::log_lines(chat.route(), &answer.log),
-            Ended::Failed(error) => model_call::log_lines(chat.route(), &error.log),
+            Ended::Answered(answer) => model_call::log_lines(&chat.route().instance, &answer.log),
+            Ended::Failed(error) => model_call::log_lines(&chat.route().instance, &error.log),
             Ended::Cancelled => {}
         }
     }
     if let (Strategy::Judge(judge), Some(judged)) = (call.strategy(), &outcome.judged) {
         let lines = judged.verdict.as_ref().map_or_else(|error: &CallError| &error.log, |verdict| &verdict.outcome.log);
-        model_call::log_lines(judge.route(), lines);
+        model_call::log_lines(&judge.route().instance, lines);
     }
 }

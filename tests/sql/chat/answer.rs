@@ -41,6 +41,7 @@ fn every_key_of_the_answer_is_there_with_its_type() {
         ("confidence_score", "null"),
         ("confidence_method", "null"),
         ("fallback_used", "boolean"),
+        ("fallback_from", "null"),
         ("cached", "boolean"),
         ("attempts", "number"),
         ("latency_ms", "number"),

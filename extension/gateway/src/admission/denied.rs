@@ -30,6 +30,7 @@ impl Denied {
             detail: Some(detail),
             hint: Some(hint.to_owned()),
             attempts: 0,
+            may_fall_back: true,
             log: Vec::new(),
         };
         match *self {
