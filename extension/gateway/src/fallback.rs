@@ -155,7 +155,8 @@ impl Turns {
     /// much time there is has all of the rest.
     pub(crate) fn attempts(&self, route: &Route, options: &CallOptions, fallbacks: &[Fallback]) -> Attempts {
         let last = !fallbacks.iter().skip(self.gone).any(|fallback| fallback.route.is_ok());
-        let left = self.left();
+        // The first has it all, to the millisecond that its error will name.
+        let left = if self.taken.is_empty() { self.timeout } else { self.left() };
         let own = route.spec.defaults.call.timeout.filter(|_| !(last && self.told));
         Attempts::begin(route, options).within(own.map_or(left, |own| own.min(left)))
     }

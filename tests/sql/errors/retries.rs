@@ -132,7 +132,7 @@ fn an_embedding_that_was_broken_off_is_asked_for_again() {
         asked.upstream.forget();
         let vector: String =
             asked.value("SELECT pg_llm_get_embedding('m', 'Hello')::text", &[]).unwrap_or_else(|e| panic!("{what}: {e:?}"));
-        assert_eq!((vector.as_str(), asked.upstream.requests().len()), ("[1,2]", 2), "{what}");
+        assert_eq!((vector.trim_matches(['[', ']', '{', '}']), asked.upstream.requests().len()), ("1,2", 2), "{what}");
     }
 }
 

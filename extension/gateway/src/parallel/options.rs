@@ -55,7 +55,8 @@ impl ParallelOptions {
         let members = Members::of("option", options)?;
         let chat = ChatOptions::parse_beside(options, &OWN)?;
         // Each model stands for itself.
-        for (name, given) in [("fallback_instance", chat.fallback.is_some()), ("confidence_threshold", chat.confidence_threshold.is_some())] {
+        for (name, given) in [("fallback_instance", chat.fallback.is_some()), ("confidence_threshold", chat.confidence_threshold.is_some())]
+        {
             if given {
                 return Err(ConfigError::invalid(
                     format!("option \"{name}\" is for calls of one model"),
