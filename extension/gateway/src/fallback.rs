@@ -4,6 +4,7 @@
 //! its own defaults, while failures are such that another model may do better ([`FALL_BACK`]), or while answers are known to be unsure. What they are sent is
 //! the prompt and its history, and never an answer. All share the time of the call.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -228,7 +229,7 @@ impl Turns {
                 Why::NotAsked(why) => format!("was not asked: {}", clip(&why, QUOTED_MESSAGE)),
                 Why::Unsure(..) => continue,
             };
-            others += &format!("\nFallback \"{}\": {said}", clip(&passed.instance, 50));
+            let _ = write!(others, "\nFallback \"{}\": {said}", clip(&passed.instance, 50));
         }
         error.log.append(&mut log);
         let own = error.detail.take().unwrap_or_default();

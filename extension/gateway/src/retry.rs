@@ -167,7 +167,7 @@ pub fn wait_before_retry(failure: &Failure, idempotence: Idempotence, previous: 
 /// full jitter does, and spread so wide that sessions that failed together do not come back together.
 fn backoff(previous: Duration, jitter: f64) -> Duration {
     let most = previous.max(SHORTEST_WAIT).saturating_mul(3).min(LONGEST_WAIT);
-    SHORTEST_WAIT + (most - SHORTEST_WAIT).mul_f64(jitter.clamp(0.0, 1.0))
+    SHORTEST_WAIT + most.saturating_sub(SHORTEST_WAIT).mul_f64(jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
