@@ -1,6 +1,6 @@
 //! Calls that are in flight at the same time, seen from the thread that waits for them.
 //!
-//! Each runs on a thread of a [`crate::pool`]. The waiting thread, in a backend the main one, sleeps in its own [`Interrupt`] on an eventfd that a call
+//! Each runs on a thread of a [`crate::pool`], in the order in which they were started. The waiting thread, in a backend the main one, sleeps in its own [`Interrupt`] on an eventfd that a call
 //! writes when it is over, so that it wakes at once for an answer and for what ends the statement. When that comes, or when nobody wants the rest, a
 //! switch stops all calls, which closes their connections.
 
@@ -30,6 +30,8 @@ pub struct InFlight<T> {
     interrupt: Arc<dyn Interrupt>,
     switch: StopSwitch,
     landed: Arc<Landed<T>>,
+    /// Threads that it uses at most; its pool may have more.
+    most: usize,
     /// Started, and its result not yet handed on.
     open: usize,
 }
@@ -48,9 +50,14 @@ struct Landed<T> {
 
 struct LandedState<T> {
     results: VecDeque<Landing<T>>,
-    /// Calls whose thread is not done with them.
-    running: usize,
+    /// Calls that wait for a thread.
+    waiting: VecDeque<Waiting<T>>,
+    /// Threads that make calls.
+    threads: usize,
 }
+
+/// A call that is to be made, and its number.
+type Waiting<T> = (usize, Box<dyn FnOnce(&Arc<dyn Interrupt>) -> Result<T, CallError> + Send>);
 
 impl<T: Send + 'static> InFlight<T> {
     /// Room for `threads` calls at the same time, at most [`pool::MOST_THREADS`]; more wait for one of these to end. `interrupt` is the waiting thread's own.
@@ -60,48 +67,35 @@ impl<T: Send + 'static> InFlight<T> {
     pub fn new(threads: usize, interrupt: Arc<dyn Interrupt>) -> Result<Self, CallError> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| CallError::no_resources(&e))?;
         let switch = StopSwitch::new().map_err(|e| CallError::no_resources(&e))?;
-        let state = Mutex::new(LandedState { results: VecDeque::new(), running: 0 });
+        let state = Mutex::new(LandedState { results: VecDeque::new(), waiting: VecDeque::new(), threads: 0 });
         let landed = Arc::new(Landed { state, event, empty: Condvar::new() });
         let pool = pool::take(threads).map_err(|e| CallError::no_resources(&e))?;
-        Ok(Self { pool: Some(pool), interrupt, switch, landed, open: 0 })
+        Ok(Self { pool: Some(pool), interrupt, switch, landed, most: threads.clamp(1, pool::MOST_THREADS), open: 0 })
     }
 
     /// Starts a call. `number` says which one it is when it has landed.
     pub fn start(&mut self, number: usize, call: impl FnOnce(&Arc<dyn Interrupt>) -> Result<T, CallError> + Send + 'static) {
         self.open += 1;
         let Some(pool) = &self.pool else { return };
-        self.landed.lock().running += 1;
-        let landed = Arc::clone(&self.landed);
-        let interrupt = Arc::new(self.switch.clone()) as Arc<dyn Interrupt>;
-        pool.spawn(move || {
-            // One that was still waiting for its thread is not begun any more.
-            let result = if interrupt.stopped() {
-                Err(CallError::cancelled())
-            } else {
-                catch_unwind(AssertUnwindSafe(|| call(&interrupt))).unwrap_or_else(|panic| {
-                    // Its own drop might panic too.
-                    std::mem::forget(panic);
-                    Err(CallError::internal("a call failed by a fault of pg_llm itself"))
-                })
-            };
-            landed.add((number, result), true);
-        });
+        let mut state = self.landed.lock();
+        state.waiting.push_back((number, Box::new(call)));
+        if state.threads < self.most {
+            state.threads += 1;
+            let landed = Arc::clone(&self.landed);
+            let interrupt = Arc::new(self.switch.clone()) as Arc<dyn Interrupt>;
+            pool.spawn(move || landed.make_calls(&interrupt));
+        }
     }
 
     /// Puts a result beside those of calls, as if a call had just landed with it: what was known before.
     pub fn land(&mut self, number: usize, result: Result<T, CallError>) {
         self.open += 1;
-        self.landed.add((number, result), false);
+        self.landed.add((number, result));
     }
 
     /// Calls whose results have not been handed on.
     pub fn open(&self) -> usize {
         self.open
-    }
-
-    /// Calls that are on a thread or wait for one.
-    pub fn running(&self) -> usize {
-        self.landed.lock().running
     }
 
     /// A result that is there.
@@ -137,8 +131,8 @@ impl<T> Drop for InFlight<T> {
         self.switch.throw();
         let state = self.landed.lock();
         let (state, _) =
-            self.landed.empty.wait_timeout_while(state, GRACE, |state| state.running > 0).unwrap_or_else(PoisonError::into_inner);
-        let idle = state.running == 0;
+            self.landed.empty.wait_timeout_while(state, GRACE, |state| state.threads > 0).unwrap_or_else(PoisonError::into_inner);
+        let idle = state.threads == 0;
         drop(state);
         // The threads of a pool that is let go end as soon as they can; what a call of it leaves later goes with the last reference.
         if let Some(pool) = self.pool.take().filter(|_| idle) {
@@ -152,17 +146,36 @@ impl<T> Landed<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, landing: Landing<T>, of_thread: bool) {
+    /// What a thread does: one call after another, as long as one waits.
+    fn make_calls(&self, interrupt: &Arc<dyn Interrupt>) {
+        loop {
+            let mut state = self.lock();
+            let Some((number, call)) = state.waiting.pop_front() else {
+                state.threads -= 1;
+                if state.threads == 0 {
+                    self.empty.notify_all();
+                }
+                return;
+            };
+            drop(state);
+            // One that was still waiting for its thread is not begun any more.
+            let result = if interrupt.stopped() {
+                Err(CallError::cancelled())
+            } else {
+                catch_unwind(AssertUnwindSafe(|| call(interrupt))).unwrap_or_else(|panic| {
+                    // Its own drop might panic too.
+                    std::mem::forget(panic);
+                    Err(CallError::internal("a call failed by a fault of pg_llm itself"))
+                })
+            };
+            self.add((number, result));
+        }
+    }
+
+    fn add(&self, landing: Landing<T>) {
         let mut state = self.lock();
         state.results.push_back(landing);
-        if of_thread {
-            state.running -= 1;
-            if state.running == 0 {
-                self.empty.notify_all();
-            }
-        }
-        drop(state);
-        // A full counter is readable as well.
+        // Under the lock, so that it is readable if and only if there are results. A full counter is readable as well.
         let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
     }
 
@@ -264,10 +277,34 @@ mod tests {
     }
 
     #[test]
+    fn no_more_calls_run_than_there_is_room_for_though_the_pool_kept_has_more_threads() {
+        let mut many = in_flight(8, &switch());
+        (0..8).for_each(|number| many.start(number, |_| Ok(())));
+        while many.wait().unwrap().is_some() {}
+        drop(many);
+        let running = Arc::new(Mutex::new((0, 0)));
+        let mut calls = in_flight(2, &switch());
+        for number in 0..50 {
+            let running = Arc::clone(&running);
+            calls.start(number, move |_| {
+                let mut count = running.lock().unwrap();
+                count.0 += 1;
+                count.1 = count.1.max(count.0);
+                drop(count);
+                std::thread::yield_now();
+                running.lock().unwrap().0 -= 1;
+                Ok(())
+            });
+        }
+        while calls.wait().unwrap().is_some() {}
+        assert!(running.lock().unwrap().1 <= 2);
+    }
+
+    #[test]
     fn what_was_known_lands_without_a_thread() {
         let mut calls = in_flight(1, &switch());
         calls.land(7, Ok("known"));
-        assert_eq!((calls.open(), calls.running()), (1, 0));
+        assert_eq!(calls.open(), 1);
         let (number, result) = calls.wait().unwrap().unwrap();
         assert_eq!((number, result.unwrap()), (7, "known"));
     }
