@@ -56,6 +56,11 @@ impl EmbedOptions {
         })
     }
 
+    /// Most requests that are made at the same time for so many texts.
+    pub fn most_requests(&self, texts: usize) -> usize {
+        self.max_concurrency.unwrap_or(DEFAULT_CONCURRENCY).min(texts)
+    }
+
     /// These options over the model's configuration.
     #[must_use]
     pub fn over(self, route: &Route) -> Self {
@@ -166,7 +171,7 @@ fn ask_all(
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<Vec<Answered>, CallError> {
     let allowed = route.spec.max_concurrency.and_then(|most| usize::try_from(most).ok()).unwrap_or(MOST_THREADS);
-    let threads = requests.len().min(options.max_concurrency.unwrap_or(DEFAULT_CONCURRENCY)).min(allowed);
+    let threads = options.most_requests(requests.len()).min(allowed);
     let mut calls = InFlight::new(threads, Arc::clone(interrupt))?;
     let mut answered: Vec<Option<Answered>> = requests.iter().map(|_| None).collect();
     for (number, request) in requests.into_iter().enumerate() {

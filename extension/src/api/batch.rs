@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::model_call;
 use crate::backend::calls::{Args, Returned};
+use crate::backend::descriptors::Descriptors;
 use crate::backend::errors::{Failure, SqlError};
 use crate::backend::interrupts::{self, MainThread};
 use crate::backend::rows::Rows;
@@ -68,8 +69,9 @@ impl Calls {
     pub(super) fn with<S: Source>(self, source: S, count: usize) -> Result<Chats<S>, Failure> {
         let interrupt = MainThread::sending_rows();
         let (concurrency, order) = (self.batch.concurrency.min(count), self.batch.order);
+        let descriptors = Descriptors::reserve(concurrency)?;
         let batch = Batch::new(concurrency, order, Arc::clone(&interrupt) as Arc<dyn Interrupt>).map_err(SqlError::from)?;
-        Ok(Chats { calls: self, batch, interrupt, source, drawn: false })
+        Ok(Chats { calls: self, batch, interrupt, source, drawn: false, _descriptors: descriptors })
     }
 }
 
@@ -82,6 +84,7 @@ pub(super) struct Chats<S> {
     source: S,
     /// The source has no more.
     drawn: bool,
+    _descriptors: Descriptors,
 }
 
 impl<S: Source> Rows for Chats<S> {

@@ -4,6 +4,7 @@ use pg_llm_gateway::{EmbedOptions, EmbedOutcome, OnError, RerankOptions};
 
 use super::model_call;
 use crate::backend::calls::{Args, Returned, sql_functions};
+use crate::backend::descriptors::Descriptors;
 use crate::backend::errors::{Failure, SqlError};
 use crate::backend::rows::{Rows, ready, sql_set_functions};
 use crate::catalog::vector_type;
@@ -49,6 +50,7 @@ fn embed(args: &Args<'_>, texts: Vec<String>) -> Result<Option<Vec<Vec<f32>>>, F
     let route = model_call::resolve(args)?;
     let on_error = model_call::on_error(options.call.on_error, &route);
     let options = options.over(&route);
+    let _descriptors = Descriptors::reserve(options.most_requests(texts.len()))?;
     let outcome = model_call::run(|interrupt| pg_llm_gateway::embed(&route, texts, &options, interrupt))?;
     model_call::log(&route, &outcome, |outcome: &EmbedOutcome| &outcome.log);
     match outcome {

@@ -9,6 +9,7 @@ use pg_llm_gateway::{
 
 use super::{model_call, required};
 use crate::backend::calls::{Args, Returned, sql_functions};
+use crate::backend::descriptors::Descriptors;
 use crate::backend::errors::{Failure, SqlError, State};
 use crate::backend::{gucs, interrupts, privileges, stack};
 use crate::catalog::{models, response_cache, route};
@@ -103,6 +104,7 @@ fn call(args: &Args<'_>, asked: &Asked) -> Result<ParallelOutcome, Failure> {
     let call =
         ParallelCall::new(candidates.into_iter().map(|route| ChatCall::new(route, prompt, options.chat.clone())).collect(), strategy);
     let known = call.candidates().iter().map(|candidate| response_cache::find(candidate)).collect::<Result<Vec<_>, _>>()?;
+    let _descriptors = Descriptors::reserve(call.candidates().len())?;
     let outcome = model_call::run(|interrupt| call.run(known, interrupt))?.map_err(SqlError::from)?;
     log(&call, &outcome);
     for (candidate, ended) in call.candidates().iter().zip(&outcome.candidates) {

@@ -7,6 +7,7 @@ mod client;
 pub(crate) mod compiler_process;
 pub(crate) mod cursor;
 pub(crate) mod data_directory;
+pub(crate) mod descriptors;
 pub(crate) mod egress;
 pub(crate) mod elements;
 pub(crate) mod encoding;

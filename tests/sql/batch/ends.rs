@@ -1,7 +1,7 @@
 //! However a batch ends early, what was in flight is stopped, its connections are closed, and the session goes on.
 
 use super::{DEADLINE, Held, array, rows, simple};
-use pg_llm_tests::{Running, db_error};
+use pg_llm_tests::{Cluster, Running, Settings, db_error};
 
 const OPTIONS: &str = "'{\"max_concurrency\": 64}'";
 
@@ -100,5 +100,22 @@ fn no_thread_of_it_shows_a_while_after_it_but_idle_ones_with_their_signals_block
         for signal in [Signal::INT, Signal::TERM, Signal::ALARM, Signal::USR1, Signal::HUP] {
             assert!(thread.blocks(signal), "{thread:?} {signal:?}");
         }
+    }
+}
+
+#[test]
+fn where_the_server_has_few_descriptors_a_smaller_batch_finds_room_and_a_larger_one_says_so() {
+    let cluster = Cluster::start(&Settings::for_models().line("max_files_per_process = 64"));
+    let database = cluster.database();
+    let mut client = database.superuser();
+    client.simple_query("SELECT pg_llm_add_model('mock', 'm')").unwrap();
+    let batch = |most: usize| {
+        format!("SELECT count(response) FROM pg_llm_chat_batch('m', array_fill('x'::text, '{{200}}'), '{{\"max_concurrency\": {most}}}')")
+    };
+    let error = db_error(client.query(&batch(200), &[]));
+    assert_eq!(error.code().code(), "53000", "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("max_concurrency")), "{error:?}");
+    for _ in 0..20 {
+        assert_eq!(client.query_one(&batch(8), &[]).unwrap().get::<_, i64>(0), 200);
     }
 }
