@@ -4,10 +4,10 @@ CREATE FUNCTION pg_llm_use_vector_type(enabled boolean DEFAULT true)
 RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pg_llm_use_vector_type_wrapper';
 COMMENT ON FUNCTION pg_llm_use_vector_type(boolean) IS
-'Declares pg_llm_get_embedding and pg_llm_get_embeddings anew, with pgvector''s type where pgvector is installed: of use when it was installed after pg_llm. With false they return real[] again, so that pgvector can be dropped. True when they now return vector.';
+'Declares pg_llm_get_embedding, pg_llm_get_embeddings and pg_llm_map_embeddings anew, with pgvector''s type where pgvector is installed: of use when it was installed after pg_llm. With false they return real[] again, so that pgvector can be dropped. True when they now return vector.';
 REVOKE ALL ON FUNCTION pg_llm_use_vector_type(boolean) FROM PUBLIC;
 
--- pg_llm_get_embedding and pg_llm_get_embeddings: their result type depends on what is installed.
+-- pg_llm_get_embedding, pg_llm_get_embeddings, pg_llm_map_embeddings: their result type depends on what is installed.
 SELECT @extschema@.pg_llm_use_vector_type();
 
 CREATE FUNCTION pg_llm_rerank(instance_name text, query text, documents text[], options jsonb DEFAULT '{}')

@@ -27,6 +27,9 @@ const REQUEST_TEXTS: usize = 512;
 /// Most dimensions that a caller may ask for: pgvector's `vector` has no more.
 const MAX_DIMENSIONS: u32 = 16_000;
 
+/// Names of the options that only calls for embeddings have.
+pub(crate) const NAMES: [&str; 3] = ["dimensions", "purpose", "max_concurrency"];
+
 /// Options of a call for embeddings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EmbedOptions {
@@ -47,12 +50,17 @@ impl EmbedOptions {
     /// For unknown keys, wrong types and values out of range.
     pub fn parse(options: &Value) -> Result<Self, ConfigError> {
         let m = Members::of("option", options)?;
-        m.check_names(["dimensions", "purpose", "max_concurrency"].into_iter().chain(call_options::NAMES), &[])?;
+        m.check_names(NAMES.into_iter().chain(call_options::NAMES), &[])?;
+        Self::read(&m)
+    }
+
+    /// Reads them out of options whose names were looked at already.
+    pub(crate) fn read(m: &Members<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
-            dimensions: dimensions(&m, "dimensions")?,
-            purpose: purpose(&m)?,
-            max_concurrency: batch::concurrency(&m)?,
-            call: CallOptions::read(&m)?,
+            dimensions: dimensions(m, "dimensions")?,
+            purpose: purpose(m)?,
+            max_concurrency: batch::concurrency(m)?,
+            call: CallOptions::read(m)?,
         })
     }
 
@@ -110,6 +118,13 @@ pub struct EmbedOutcome {
     pub log: Vec<LogLine>,
 }
 
+impl EmbedOutcome {
+    /// What it took, as SQL shows it.
+    pub fn usage_json(&self) -> Value {
+        crate::outcome::usage(self.usage.as_ref())
+    }
+}
+
 /// Asks for the vectors of `texts`, in requests at the same time where one does not hold them all. `options` are over the model's already
 /// ([`EmbedOptions::over`]).
 ///
@@ -117,20 +132,8 @@ pub struct EmbedOutcome {
 /// As [`crate::ChatCall::run`]; also when the vectors of several requests have several lengths. The first request that fails ends the others.
 pub fn embed(route: &Route, texts: Vec<String>, options: &EmbedOptions, interrupt: &Arc<dyn Interrupt>) -> Result<EmbedOutcome, CallError> {
     let mut attempts = Attempts::begin(route, &options.call).idempotent();
-    let like = EmbedRequest {
-        model: route.spec.model_name.clone(),
-        settings: route.spec.settings_text(),
-        inputs: Vec::new(),
-        dimensions: options.dimensions,
-        purpose: options.purpose,
-        extra_body: options.call.extra_body_text(),
-    };
-    let most = if texts.len() > 1 {
-        let outcome = route.provider.max_embed_inputs(attempts.grant(route, interrupt), &like);
-        usize::try_from(outcome.result.map_err(|error| attempts.failure(&error))?).map_or(REQUEST_TEXTS, |most| most.min(REQUEST_TEXTS))
-    } else {
-        1
-    };
+    let like = empty_request(route, options);
+    let most = if texts.len() > 1 { most_inputs(route, &like, &mut attempts, interrupt)? } else { 1 };
     let mut requests: Vec<EmbedRequest> = shares(texts, most).into_iter().map(|inputs| EmbedRequest { inputs, ..like.clone() }).collect();
     let answered = match requests.pop() {
         Some(only) if requests.is_empty() => vec![ask(route, &only, attempts.beside(), interrupt)?],
@@ -143,23 +146,84 @@ pub fn embed(route: &Route, texts: Vec<String>, options: &EmbedOptions, interrup
     joined(route, answered, attempts)
 }
 
+/// A request that has no texts yet.
+pub(crate) fn empty_request(route: &Route, options: &EmbedOptions) -> EmbedRequest {
+    EmbedRequest {
+        model: route.spec.model_name.clone(),
+        settings: route.spec.settings_text(),
+        inputs: Vec::new(),
+        dimensions: options.dimensions,
+        purpose: options.purpose,
+        extra_body: options.call.extra_body_text(),
+    }
+}
+
+/// How many texts a request like this takes: what the provider's code says, within what we allow.
+pub(crate) fn most_inputs(
+    route: &Route,
+    like: &EmbedRequest,
+    attempts: &mut Attempts,
+    interrupt: &Arc<dyn Interrupt>,
+) -> Result<usize, CallError> {
+    let outcome = route.provider.max_embed_inputs(attempts.grant(route, interrupt), like);
+    let most = outcome.result.map_err(|error| attempts.failure(&error))?;
+    Ok(usize::try_from(most).map_or(REQUEST_TEXTS, |most| most.min(REQUEST_TEXTS)))
+}
+
 /// Texts in the shares that requests take, of at most `most` texts each.
 fn shares(texts: Vec<String>, most: usize) -> Vec<Vec<String>> {
-    let mut shares: Vec<Vec<String>> = Vec::new();
-    let mut bytes = 0;
+    let (mut full, mut share) = (Vec::new(), Share::new(most));
     for text in texts {
-        match shares.last_mut() {
-            Some(share) if share.len() < most && bytes + text.len() <= REQUEST_TEXT_BYTES => {
-                bytes += text.len();
-                share.push(text);
-            }
-            _ => {
-                bytes = text.len();
-                shares.push(vec![text]);
-            }
+        if let Some(text) = share.add(text) {
+            full.push(share.take());
+            share.add(text);
         }
     }
-    shares
+    if !share.is_empty() {
+        full.push(share.take());
+    }
+    full
+}
+
+/// The texts of one request.
+#[derive(Debug)]
+pub struct Share {
+    texts: Vec<String>,
+    bytes: usize,
+    most: usize,
+}
+
+impl Share {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { texts: Vec::new(), bytes: 0, most }
+    }
+
+    /// Adds a text, or gives it back where it makes the request too large. A request of one text is never too large.
+    pub fn add(&mut self, text: String) -> Option<String> {
+        let bytes = self.bytes.saturating_add(text.len());
+        if !self.is_empty() && (self.texts.len() >= self.most || bytes > REQUEST_TEXT_BYTES) {
+            return Some(text);
+        }
+        self.bytes = bytes;
+        self.texts.push(text);
+        None
+    }
+
+    /// Whether no text at all can be added.
+    pub fn is_full(&self) -> bool {
+        self.texts.len() >= self.most || self.bytes > REQUEST_TEXT_BYTES
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    /// The texts, in the order in which they were added. It is empty then.
+    pub fn take(&mut self) -> Vec<String> {
+        self.bytes = 0;
+        std::mem::take(&mut self.texts)
+    }
 }
 
 /// Requests at the same time; their answers in the requests' order.
@@ -185,12 +249,17 @@ fn ask_all(
 }
 
 /// The answer to one request, held against it.
-struct Answered {
+pub(crate) struct Answered {
     answer: EmbedAnswer,
     attempts: Attempts,
 }
 
-fn ask(route: &Route, request: &EmbedRequest, mut attempts: Attempts, interrupt: &Arc<dyn Interrupt>) -> Result<Answered, CallError> {
+pub(crate) fn ask(
+    route: &Route,
+    request: &EmbedRequest,
+    mut attempts: Attempts,
+    interrupt: &Arc<dyn Interrupt>,
+) -> Result<Answered, CallError> {
     attempts.expect_tokens(|| estimate::texts(&request.inputs));
     let answer = attempts.run(route, interrupt, |grant| {
         let outcome = route.provider.embed(grant, request);
@@ -203,7 +272,7 @@ fn ask(route: &Route, request: &EmbedRequest, mut attempts: Attempts, interrupt:
     }
 }
 
-fn joined(route: &Route, answered: Vec<Answered>, mut attempts: Attempts) -> Result<EmbedOutcome, CallError> {
+pub(crate) fn joined(route: &Route, answered: Vec<Answered>, mut attempts: Attempts) -> Result<EmbedOutcome, CallError> {
     let mut vectors: Vec<Vec<f32>> = Vec::new();
     let mut usage: Option<Usage> = None;
     let mut model = None;
@@ -229,7 +298,7 @@ fn joined(route: &Route, answered: Vec<Answered>, mut attempts: Attempts) -> Res
     })
 }
 
-const SEVERAL_LENGTHS: &str = "it gave vectors of several lengths, or empty ones";
+pub(crate) const SEVERAL_LENGTHS: &str = "it gave vectors of several lengths, or empty ones";
 
 /// What is wrong with the vectors of one request: the contract is also an uploaded provider's, which nobody checked.
 fn fault(texts: usize, vectors: &[Vec<f32>]) -> Option<&'static str> {

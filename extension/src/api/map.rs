@@ -15,9 +15,21 @@ sql_set_functions! {
 const SHAPES: &str = "One column: the prompt. Two: key, prompt. Three: key, prompt, options as jsonb.";
 
 /// The rows of a query, known by their key, or by their number from 1.
-struct Query {
+pub(super) struct Query {
     cursor: Cursor,
     drawn: i64,
+}
+
+impl Query {
+    /// Begins `sql`, whose columns `check` accepts.
+    ///
+    /// # Errors
+    /// As [`Cursor::open`], and those of `check`.
+    pub(super) fn open(sql: &str, args: &Args<'_>, check: impl FnOnce(&[pg_sys::Oid]) -> Result<(), SqlError>) -> Result<Self, SqlError> {
+        let cursor = Cursor::open(sql, args.memory())?;
+        check(cursor.types())?;
+        Ok(Self { cursor, drawn: 0 })
+    }
 }
 
 impl Source for Query {
@@ -46,9 +58,8 @@ impl Source for Query {
 fn map(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
     let Some(query) = args.text(1)? else { return Ok(None) };
     let calls = Calls::of(args, 2)?;
-    let cursor = Cursor::open(&query, args.memory())?;
-    check_shape(cursor.types())?;
-    Ok(Some(Box::new(calls.with(Query { cursor, drawn: 0 }, usize::MAX)?)))
+    let query = Query::open(&query, args, check_shape)?;
+    Ok(Some(Box::new(calls.with(query, usize::MAX)?)))
 }
 
 fn check_shape(types: &[pg_sys::Oid]) -> Result<(), SqlError> {

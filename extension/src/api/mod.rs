@@ -9,6 +9,7 @@ mod doctor;
 mod embeddings;
 mod limits;
 mod map;
+mod map_embeddings;
 mod model_call;
 mod model_list;
 mod models;

@@ -51,28 +51,48 @@ static USED: Statement = Statement::new(
 /// Whether a function of this signature is there.
 static EXISTS: Statement = Statement::new("SELECT pg_catalog.to_regprocedure($1) IS NOT NULL", &[TEXT]);
 
-/// Signature, arguments as declared, what is returned (`{}`: the vector's type), name, and a comment.
-const FUNCTIONS: [[&str; 5]; 3] = [
+/// Signature, arguments as declared, what is returned, the rest of the declaration, and a comment. `{vector}` stands for the vector's type, `{own}` for the
+/// extension's schema, `{library}` for its library. A function comes after those that it is made of.
+const FUNCTIONS: [[&str; 5]; 5] = [
     [
-        "pg_llm_get_embedding(text, text)",
+        "{own}.pg_llm_get_embedding(text, text)",
         "instance_name text, text_var text",
-        "{}",
-        "pg_llm_get_embedding",
+        "{vector}",
+        "LANGUAGE c VOLATILE PARALLEL SAFE COST 100000 AS {library}, 'pg_llm_get_embedding_wrapper'",
         "The text's embedding by this model: pgvector's vector where pgvector is installed, else real[]. A NULL text is NULL and no call.",
     ],
     [
-        "pg_llm_get_embedding(text, text, jsonb)",
+        "{own}.pg_llm_get_embedding(text, text, jsonb)",
         "instance_name text, text_var text, options jsonb",
-        "{}",
-        "pg_llm_get_embedding",
+        "{vector}",
+        "LANGUAGE c VOLATILE PARALLEL SAFE COST 100000 AS {library}, 'pg_llm_get_embedding_wrapper'",
         "The same with options: dimensions, purpose (document, query, classification, clustering), timeout_ms, max_attempts, on_error, extra_body.",
     ],
     [
-        "pg_llm_get_embeddings(text, text[], jsonb)",
+        "{own}.pg_llm_get_embeddings(text, text[], jsonb)",
         "instance_name text, texts text[], options jsonb DEFAULT '{}'",
-        "TABLE(ord bigint, embedding {})",
-        "pg_llm_get_embeddings",
+        "TABLE(ord bigint, embedding {vector})",
+        "LANGUAGE c VOLATILE PARALLEL SAFE COST 100000 ROWS 100 AS {library}, 'pg_llm_get_embeddings_wrapper'",
         "The embeddings of many texts, in as few requests as the provider allows; ord is the text's place, from 1. NULL for a NULL text.",
+    ],
+    // As _pg_llm_catalog.map and pg_llm_map (07-batch.sql).
+    [
+        "_pg_llm_catalog.map_embeddings(text, text, jsonb)",
+        "instance_name text, query text, options jsonb",
+        "TABLE(key jsonb, embedding {vector}, error jsonb, usage jsonb)",
+        "LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000 AS {library}, 'pg_llm_map_embeddings_wrapper'",
+        "What pg_llm_map_embeddings is made of.",
+    ],
+    [
+        "{own}.pg_llm_map_embeddings(text, text, jsonb)",
+        "instance_name text, query text, options jsonb DEFAULT '{}'",
+        "TABLE(key jsonb, embedding {vector}, error jsonb, usage jsonb)",
+        "LANGUAGE sql STABLE PARALLEL UNSAFE COST 100000 ROWS 1000 BEGIN ATOMIC \
+           SELECT (s.answer).key, (s.answer).embedding, (s.answer).error, (s.answer).usage \
+             FROM (SELECT _pg_llm_catalog.map_embeddings(instance_name, query, options) AS answer OFFSET 0) AS s; END",
+        "The embeddings of the rows of a query, which runs as the caller: SELECT text, or SELECT key, text. As many rows in a request as the provider allows, \
+         max_concurrency requests at the same time (16). Rows come as requests end, or with {\"order\": \"ord\"} in the query's order; those of a request that \
+         fails have an error, and the others go on. usage is a request's, in its first row.",
     ],
 ];
 
@@ -96,18 +116,18 @@ pub(crate) fn declare(wanted: bool) -> Result<bool, SqlError> {
     };
     // SAFETY: reads a flag of the backend.
     let by_script = unsafe { pg_sys::creating_extension };
-    for [signature, arguments, returned, name, comment] in FUNCTIONS {
-        let signature = format!("{schema}.{signature}");
-        let returned = returned.replace("{}", &declared);
-        let rows = if returned.starts_with("TABLE") { "ROWS 100" } else { "" };
+    let filled = |text: &str| text.replace("{own}", &schema).replace("{library}", &library).replace("{vector}", &declared);
+    for [signature, ..] in FUNCTIONS.iter().rev() {
+        let signature = filled(signature);
         if EXISTS.read(&[Param::Text(&signature)])?.first().is_some_and(|row| row.boolean(0)) {
             execute(&format!("ALTER EXTENSION pg_llm DROP FUNCTION {signature}"))?;
             execute(&format!("DROP FUNCTION {signature}"))?;
         }
-        execute(&format!(
-            "CREATE FUNCTION {schema}.{name}({arguments}) RETURNS {returned} LANGUAGE c VOLATILE PARALLEL SAFE COST 100000 {rows} \
-             AS {library}, '{name}_wrapper'"
-        ))?;
+    }
+    for [signature, arguments, returned, code, comment] in FUNCTIONS {
+        let signature = filled(signature);
+        let name = signature.split('(').next().unwrap_or_default();
+        execute(&format!("CREATE FUNCTION {name}({arguments}) RETURNS {} {}", filled(returned), filled(code)))?;
         execute(&format!("COMMENT ON FUNCTION {signature} IS '{}'", comment.replace('\'', "''")))?;
         if !by_script {
             execute(&format!("ALTER EXTENSION pg_llm ADD FUNCTION {signature}"))?;
