@@ -3,6 +3,7 @@
 //! Nothing here measures time. The upstream answers a prompt when the test says so, in the order that the test says.
 
 mod chat;
+mod embeddings;
 mod ends;
 mod map;
 

@@ -88,7 +88,7 @@ impl Rows for Embeddings {
         loop {
             // A row is drawn for each that leaves, so that the next request is not late, and nobody who is ready waits for a slow query.
             let began = self.begin()?;
-            if let Some(row) = self.ready.next() {
+            if let Some(row) = Iterator::next(&mut self.ready) {
                 return Ok(Some(row));
             }
             if let Some((places, result)) = self.batch.ready() {
