@@ -79,7 +79,8 @@ fn survives(asked: &mut Asked, backend: Backend, sql: &str) {
         let state = error.code().code();
         assert!(!state.starts_with("XX") && !state.starts_with("58"), "{shown}: {error:?}");
         assert!(error.message().starts_with("pg_llm: ") || !state.starts_with("22023"), "{shown}: {error:?}");
-        assert!(error.message().len() < 2000, "{shown}: a message of {} bytes", error.message().len());
+        // Postgres quotes a query of the caller's where it does not parse.
+        assert!(error.message().len() < 2000 || state == "42601", "{shown}: a message of {} bytes", error.message().len());
     }
     asked.client.batch_execute("ROLLBACK").unwrap();
     assert_eq!(Backend::of(&mut asked.client), backend, "{shown}");
