@@ -1,7 +1,7 @@
 //! `pg_llm_map_embeddings`: each key has the vector of its own text, whatever request brought it, and no more is drawn and asked than there is room for.
 
 use pg_llm_tests::postgres::Client;
-use pg_llm_tests::{Cluster, DEADLINE, Database, Running, db_error};
+use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Running, db_error};
 use pg_llm_upstream::{Gate, Received, Reply, Upstream};
 use serde_json::{Value, json};
 
@@ -296,4 +296,25 @@ fn with_pgvector_vectors_are_of_its_type_whenever_that_comes_and_goes() {
     e.client.batch_execute(fill).unwrap();
     assert_eq!(simple(&mut e.client, "SELECT id FROM documents ORDER BY embedding <-> '[77, 0.5]' LIMIT 1"), ["77"]);
     e.client.batch_execute("DROP EXTENSION pg_llm; DROP EXTENSION vector CASCADE").unwrap();
+}
+
+#[test]
+fn memory_is_flat_however_many_rows_there_are() {
+    let mut e = Embedder::new();
+    let backend = Backend::of(&mut e.client);
+    let query_of = "SELECT i || repeat('' '', 1000) FROM generate_series(1, 40000) AS i";
+    let sql = format!("SELECT key::text FROM pg_llm_map_embeddings('e', '{query_of}', '{{\"max_concurrency\": 2}}')");
+    let mut rows = query(&mut e.client, &sql);
+    let (mut early, mut count) = (0, 0);
+    while next(&mut rows).is_some() {
+        count += 1;
+        if count == 10_000 {
+            early = backend.rss_anon_kb();
+        }
+    }
+    assert_eq!(count, 40_000);
+    drop(rows);
+    let late = backend.rss_anon_kb();
+    // The texts of the rows in between are 30 MB.
+    assert!(late < early + 5000, "{early} kB, then {late} kB");
 }
