@@ -6,7 +6,7 @@ use pg_llm_tests::{Cluster, db_error};
 use super::{code, value};
 
 /// Settings with a value that another role must not be able to give them.
-const SUPERUSERS: [(&str, &str); 16] = [
+const SUPERUSERS: [(&str, &str); 17] = [
     ("allowed_hosts", "*"),
     ("allow_private_networks", "on"),
     ("ca_file", "/tmp/mine.pem"),
@@ -19,6 +19,7 @@ const SUPERUSERS: [(&str, &str); 16] = [
     ("max_response_bytes", "2000000000"),
     ("max_http_requests", "9999"),
     ("max_concurrency", "1000000"),
+    ("cache_max_mb", "100000"),
     ("max_timeout_ms", "2000000000"),
     ("max_module_bytes", "500000000"),
     ("compile_memory_mb", "1000000"),
