@@ -2,6 +2,7 @@
 
 mod attribution;
 mod failures;
+mod fallback;
 mod guests;
 mod judges;
 mod limits;

@@ -2,6 +2,7 @@
 
 mod batch;
 mod bound;
+mod fallback;
 mod isolation;
 mod kept;
 mod parallel;

@@ -90,10 +90,14 @@ impl ChatCall {
         }
     }
 
+    /// Below it, a known confidence is too low: what the call says, else the model, else the setting; 0: none is.
+    pub(crate) fn confidence_threshold(&self) -> f64 {
+        self.options.confidence_threshold.unwrap_or(self.route.confidence_threshold)
+    }
+
     /// Whether an answer of the called model is enough: its confidence is not known, or high enough, or there is nobody else to ask.
     pub(crate) fn is_sure(&self, outcome: &ChatOutcome) -> bool {
-        let threshold = self.options.confidence_threshold.unwrap_or(self.route.confidence_threshold);
-        self.original.is_none() || outcome.confidence().is_none_or(|confidence| confidence >= threshold)
+        self.original.is_none() || outcome.confidence().is_none_or(|confidence| confidence >= self.confidence_threshold())
     }
 
     /// Asks the called model alone.

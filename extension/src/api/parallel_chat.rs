@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use pg_llm_gateway::{
-    CallError, ChatCall, Ended, Judge, MOST_CANDIDATES, OnError, ParallelCall, ParallelOptions, ParallelOutcome, Route, Strategy,
-    StrategyName,
+    CallError, ChatCall, ChatOptions, Ended, Judge, MOST_CANDIDATES, OnError, ParallelCall, ParallelOptions, ParallelOutcome, Route,
+    Strategy, StrategyName,
 };
 
 use super::{model_call, required};
@@ -93,12 +93,16 @@ fn call(args: &Args<'_>, asked: &Asked) -> Result<ParallelOutcome, Failure> {
     interrupts::check();
     let mut routes = Routes::default();
     // All are known and allowed before anything is sent.
-    let candidates = names.iter().map(|name| routes.of(name)).collect::<Result<Vec<_>, _>>()?;
+    let candidates = names.iter().map(|name| routes.of(name, &options.chat)).collect::<Result<Vec<_>, _>>()?;
     let strategy = match (options.strategy, &options.judge_instance) {
         (StrategyName::First, _) => Strategy::First,
         (StrategyName::Vote, _) => Strategy::Vote,
         (StrategyName::All, _) => Strategy::All,
-        (StrategyName::Judge, Some(judge)) => Strategy::Judge(Box::new(Judge::new(routes.of(judge)?, prompt, &options.chat))),
+        // Without those that it would fall back to: the judge is the one that the caller named, or none.
+        (StrategyName::Judge, Some(judge)) => {
+            let route = route::resolve(judge, privileges::current_role())?;
+            Strategy::Judge(Box::new(Judge::new(route, prompt, &options.chat)))
+        }
         (StrategyName::Confidence | StrategyName::Judge, _) => Strategy::Confidence,
     };
     let call =
@@ -144,16 +148,16 @@ fn names(given: Option<Vec<Option<String>>>) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// Models of this call: one that is named twice is looked up once.
+/// Candidates' models, with those that they fall back to: one that is named twice is looked up once.
 #[derive(Default)]
 struct Routes(HashMap<String, Route>);
 
 impl Routes {
-    fn of(&mut self, name: &str) -> Result<Route, Failure> {
+    fn of(&mut self, name: &str, options: &ChatOptions) -> Result<Route, Failure> {
         if let Some(route) = self.0.get(name) {
             return Ok(route.clone());
         }
-        let route = route::resolve(name, privileges::current_role())?;
+        let route = route::resolve_chat(name, privileges::current_role(), options)?;
         self.0.insert(name.to_owned(), route.clone());
         Ok(route)
     }
@@ -163,7 +167,7 @@ impl Routes {
 fn log(call: &ParallelCall, outcome: &ParallelOutcome) {
     for (chat, candidate) in call.candidates().iter().zip(&outcome.candidates) {
         match &candidate.ended {
-            Ended::Answered(answer) => model_call::log_lines(&chat.route().instance, &answer.log),
+            Ended::Answered(answer) => model_call::log_lines(&answer.instance, &answer.log),
             Ended::Failed(error) => model_call::log_lines(&chat.route().instance, &error.log),
             Ended::Cancelled => {}
         }

@@ -1,6 +1,7 @@
 //! `pg_llm_map`: whose query it is, what it may be, and how much of it is drawn.
 
 use pg_llm_tests::{Backend, Running, db_error};
+use pg_llm_upstream::openai;
 use serde_json::json;
 
 use super::{Asked, DEADLINE, Held, next, prompt_model, query, rows, simple};
@@ -28,6 +29,37 @@ fn one_column_is_the_prompt_two_are_key_and_prompt_three_have_options() {
     );
     let sent = asked.upstream.requests().iter().map(pg_llm_upstream::Received::json).find(|body| body["seed"] == 5);
     assert_eq!(sent.map(|body| body["max_tokens"].clone()), Some(json!(9)), "a row's options go over the call's");
+}
+
+#[test]
+fn what_is_the_whole_calls_is_refused_in_a_row_as_that_rows_error() {
+    let mut asked = prompt_model();
+    asked.client.batch_execute("SELECT pg_llm_add_model('mock', 'b', config => '{\"mock_response\": \"From b.\"}')").unwrap();
+    let query = "VALUES (1, 'fail a', NULL::jsonb), (2, 'b', '{\"fallback_instance\": \"b\"}'), (3, 'c', '{\"fallback_instance\": false}'),
+                        (4, 'd', '{\"on_error\": \"null\"}'), (5, 'e', '{\"max_concurrency\": 1}'), (6, 'f', '{\"first_token_timeout_ms\": 5}'),
+                        (7, 'g', '{\"fallback_instance\": null, \"confidence_threshold\": 0.5}')";
+    let said = simple(&mut asked.client, &map(query, "{\"order\": \"ord\"}"));
+    assert_eq!(said[0], "1|NULL|38000");
+    assert_eq!(said[1..6], [2, 3, 4, 5, 6].map(|row| format!("{row}|NULL|22023")));
+    assert_eq!((&*said[6], asked.upstream.requests().len()), ("7|to g|NULL", 2), "what is refused is not sent");
+    let messages = format!("SELECT error ->> 'message' FROM pg_llm_map('m', $q${query}$q$, '{{\"order\": \"ord\"}}') OFFSET 1 LIMIT 4");
+    let named = ["fallback_instance", "fallback_instance", "on_error", "max_concurrency"];
+    for (message, name) in simple(&mut asked.client, &messages).iter().zip(named) {
+        assert!(message.contains(&format!("\"{name}\" is the whole call's, not a row's")), "{message}");
+    }
+}
+
+#[test]
+fn the_calls_fallback_answers_for_the_rows_that_fail() {
+    let mut asked = prompt_model();
+    asked.upstream.on(Asked::PATH).handle(|received| match super::prompt(received) {
+        prompt if prompt == "b" => openai::error(500, "some_error", "some_code", "Out of order."),
+        prompt => super::answer(&prompt),
+    });
+    asked.client.batch_execute("SELECT pg_llm_add_model('mock', 'b', config => '{\"mock_response\": \"From b.\"}')").unwrap();
+    let options = "{\"order\": \"ord\", \"max_attempts\": 1, \"fallback_instance\": \"b\"}";
+    let said = simple(&mut asked.client, &map("VALUES ('a'), ('b'), ('fail c')", options));
+    assert_eq!(said, ["1|to a|NULL", "2|From b.|NULL", "3|NULL|38000"], "a request that is at fault is no other model's");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! One prompt to several models at the same time, and which of their answers is the one.
 //!
 //! A [`ParallelCall`] has a [`ChatCall`] for each candidate. All are started at once, each with its own deadline, and a candidate that fails is no failure of
-//! the whole. What then counts as the answer is a [`Strategy`]'s to say: a function of the outcomes, in the order of the list and never of their arrival,
-//! but for [`Strategy::First`].
+//! the whole; where its model falls back on others, that is within its own call. What then counts as the answer is a [`Strategy`]'s to say: a function of the
+//! outcomes, in the order of the list and never of their arrival, but for [`Strategy::First`].
 
 mod judge;
 mod options;
@@ -106,7 +106,13 @@ impl ParallelCall {
         }
         let candidates = self.candidates.iter().zip(ended).map(|(call, ended)| {
             let (ended, latency) = ended.map_or((Ended::Cancelled, None), |(ended, latency)| (ended, Some(latency)));
-            Candidate { instance: call.route().instance.clone(), model_name: call.route().spec.model_name.clone(), ended, latency }
+            Candidate {
+                instance: call.route().instance.clone(),
+                model_name: call.route().spec.model_name.clone(),
+                threshold: call.confidence_threshold(),
+                ended,
+                latency,
+            }
         });
         Ok((candidates.collect(), first))
     }

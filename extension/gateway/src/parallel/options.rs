@@ -54,16 +54,6 @@ impl ParallelOptions {
     pub fn parse(options: &Value) -> Result<Self, ConfigError> {
         let members = Members::of("option", options)?;
         let chat = ChatOptions::parse_beside(options, &OWN)?;
-        // Each model stands for itself.
-        for (name, given) in [("fallback_instance", chat.fallback.is_some()), ("confidence_threshold", chat.confidence_threshold.is_some())]
-        {
-            if given {
-                return Err(ConfigError::invalid(
-                    format!("option \"{name}\" is for calls of one model"),
-                    "Name the other model among those that are asked.".to_owned(),
-                ));
-            }
-        }
         let strategy = members.get::<String>("strategy", "a string")?.map_or(Ok(StrategyName::Confidence), |word| strategy(&word))?;
         let judge_instance: Option<String> = members.get("judge_instance", "the name of a model")?;
         match (strategy, &judge_instance) {
@@ -123,6 +113,9 @@ mod tests {
             (json!({"strategy": "judge", "judge_instance": 7}), "must be the name of a model"),
             (json!({"stratgy": "vote"}), "unknown option"),
             (json!({"temperature": "hot"}), "must be a number"),
+            (json!({"confidence_threshold": 2}), "must be a number from 0 to 1"),
+            (json!({"fallback_instance": 7}), "must be the name of a model"),
+            (json!({"first_token_timeout_ms": 5}), "is for streams"),
             (json!([]), "must be a JSON object"),
         ] {
             let error = ParallelOptions::parse(&bad).unwrap_err();

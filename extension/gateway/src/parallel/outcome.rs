@@ -31,6 +31,8 @@ pub struct Candidate {
     pub instance: String,
     /// As configured.
     pub model_name: String,
+    /// Below it, a known confidence is too low; 0: none is.
+    pub(super) threshold: f64,
     /// How it ended.
     pub ended: Ended,
     /// How long that took; unknown of one that was cancelled.
@@ -67,7 +69,7 @@ pub(super) enum Confidence {
 }
 
 /// What is shown of each candidate's answer.
-const OF_CANDIDATE: [&str; 10] = [
+const OF_CANDIDATE: [&str; 11] = [
     "request_id",
     "response",
     "model_name",
@@ -76,6 +78,7 @@ const OF_CANDIDATE: [&str; 10] = [
     "confidence_score",
     "confidence_method",
     "fallback_used",
+    "fallback_from",
     "cached",
     "attempts",
 ];
@@ -134,6 +137,9 @@ impl ParallelOutcome {
             }
             Some(Confidence::Own) | None => {}
         }
+        let threshold = self.choice.and_then(|choice| self.candidates.get(choice.winner)).map_or(0.0, |winner| winner.threshold);
+        let known = value["confidence_score"].as_f64().filter(|_| threshold > 0.0);
+        value["below_threshold"] = json!(known.map(|confidence| confidence < threshold));
         let named = |place: usize| json!({"index": place + 1, "instance_name": self.candidates.get(place).map(|c| &c.instance)});
         value["strategy"] = json!(self.strategy.word());
         value["winner"] = self.winner().map_or(Value::Null, |(place, _)| named(place));
