@@ -5,6 +5,7 @@
 #   PG_MATRIX="16 15"             further servers for `make test`, after the first: a version that target/host has,
 #                                 or the path of a pg_config; they run what needs a server, TESTS="--test '*'"
 #   TESTS="--test sql NAME"       what `make test-host` hands to cargo test
+#   FUZZ_SECONDS=600              how long `make fuzz` gives each target (else 60)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,6 +16,7 @@ MAKEFLAGS += --no-print-directory
 
 PG_MATRIX ?=
 TESTS ?=
+FUZZ_SECONDS ?= 60
 export PG_CONFIG DESTDIR
 
 # CI must build what is committed; a developer may be changing dependencies.
@@ -53,12 +55,13 @@ PG_LLM_PG_CONFIG=$$(readlink -f "$$PG_LLM_PG_CONFIG")
 .ci/setup/place "$$PG_LLM_PG_CONFIG" "$$dir"
 endef
 
-.PHONY: help demo test test-guests test-host bench install components setup lint clean distclean
+.PHONY: help demo test test-guests test-host fuzz bench install components setup lint clean distclean
 
 help:
 	@cat <<'TEXT'
 	make demo        a throw-away server, a model, a chat from SQL through a sandboxed component
 	make test        every test: guests natively, then the host's crates against a throw-away server
+	make fuzz        coverage-guided fuzzing of what guests read from upstreams (needs a C++ compiler)
 	make bench       figures and ratios of the budgets, release build
 	make install     release build, installed into a server: make install PG_CONFIG=/path/to/pg_config
 	make components  only the built-in providers, as target/components/NAME.wasm, .cwasm and .json
@@ -103,6 +106,11 @@ test-host: setup
 	$(call stage)
 	step "Tests of the host's crates, and of the extension in PostgreSQL $$PG_MAJOR"
 	"$$CARGO" test $(LOCKED) --workspace --exclude pg_llm $(TESTS)
+
+fuzz: setup
+	@$(ENV)
+	step "Fuzzing what guests read (first time a minute to build)"
+	tests/fuzz/run $(FUZZ_SECONDS)
 
 bench: setup
 	@$(call build,release)
