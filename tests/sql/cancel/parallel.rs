@@ -14,7 +14,8 @@ fn everything_ends_a_parallel_chat_and_closes_all_its_connections() {
     let (database, _well) = database();
     let upstream = Arc::new(Upstream::start());
     let drip = openai::completion(&"drip ".repeat(10_000)).drip(1, Duration::from_secs(1));
-    let again = openai::error(429, "rate_limit", "slow_down", "Too fast").header("retry-after", "300");
+    // It says that it closes: else another call may take its connection, and fail with it.
+    let again = openai::error(429, "rate_limit", "slow_down", "Too fast").header("retry-after", "300").header("connection", "close");
     for (at, reply) in [
         Reply::hang(),
         Reply::hang(),
