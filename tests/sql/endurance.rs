@@ -188,7 +188,7 @@ fn a_trust_store_that_changes_again_and_again_leaves_memory_threads_and_descript
 }
 
 /// Every signal that Postgres handles.
-const SIGNALS: [Signal; 11] = [
+pub(crate) const SIGNALS: [Signal; 11] = [
     Signal::HUP,
     Signal::INT,
     Signal::QUIT,

@@ -67,7 +67,7 @@ fn all_is_well(client: &mut Client, upstream: &Upstream) {
 }
 
 /// A session, as soon as the server takes one again.
-fn reconnected(database: &Database<'_>) -> Client {
+pub(crate) fn reconnected(database: &Database<'_>) -> Client {
     let mut client = None;
     assert!(eventually(DEADLINE, || {
         client = database.config().connect(NoTls).ok();

@@ -5,21 +5,7 @@ use pg_llm_upstream::{Gate, Reply, openai};
 use rustix::process::Signal;
 
 use super::Panel;
-
-/// Every signal that Postgres handles.
-const SIGNALS: [Signal; 11] = [
-    Signal::HUP,
-    Signal::INT,
-    Signal::QUIT,
-    Signal::TERM,
-    Signal::ALARM,
-    Signal::USR1,
-    Signal::USR2,
-    Signal::CHILD,
-    Signal::PIPE,
-    Signal::URG,
-    Signal::WINCH,
-];
+use crate::endurance::SIGNALS;
 
 const CALLS: &str = "pg_llm call";
 

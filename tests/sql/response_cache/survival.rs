@@ -1,12 +1,13 @@
 //! Crashes, standbys, dumps.
 
-use pg_llm_tests::postgres::{Client, NoTls};
-use pg_llm_tests::{Cluster, DEADLINE, Database, Settings, eventually};
+use pg_llm_tests::postgres::Client;
+use pg_llm_tests::{Cluster, DEADLINE, Settings, eventually};
 use pg_llm_upstream::Upstream;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{ask, entries, value};
+use crate::recovery::reconnected;
 
 fn add_model(client: &mut Client, upstream: &Upstream) {
     client
@@ -19,15 +20,6 @@ fn add_model(client: &mut Client, upstream: &Upstream) {
 
 fn cached(client: &mut Client) -> bool {
     ask(client, "Hello", &json!({"cache": true}))["cached"] == json!(true)
-}
-
-fn reconnected(database: &Database<'_>) -> Client {
-    let mut client = None;
-    assert!(eventually(DEADLINE, || {
-        client = database.config().connect(NoTls).ok();
-        client.is_some()
-    }));
-    client.unwrap()
 }
 
 #[test]
