@@ -12,6 +12,7 @@ use super::batch::{Drawn, Source};
 use super::map::Query;
 use super::model_call;
 use crate::backend::calls::{Args, Returned};
+use crate::backend::descriptors::Descriptors;
 use crate::backend::errors::{Failure, SqlError, State};
 use crate::backend::interrupts::{self, MainThread};
 use crate::backend::rows::{Rows, sql_set_functions};
@@ -35,6 +36,7 @@ struct Embeddings {
     query: Query,
     /// The query has no more.
     drawn: bool,
+    _descriptors: Descriptors,
     /// The rows of the next request, and their texts.
     places: Vec<Place>,
     share: Share,
@@ -61,7 +63,9 @@ fn map_embeddings(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
     let most = route.spec.max_concurrency.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
     let call = model_call::run(|interrupt| EmbedCall::new(route, options, interrupt))?.map_err(SqlError::from)?;
     let interrupt = MainThread::sending_rows();
-    let requests = Batch::new(batch.concurrency.min(most), batch.order, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
+    let concurrency = batch.concurrency.min(most);
+    let descriptors = Descriptors::reserve(concurrency)?;
+    let requests = Batch::new(concurrency, batch.order, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
     Ok(Some(Box::new(Embeddings {
         share: call.share(),
         call,
@@ -70,6 +74,7 @@ fn map_embeddings(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
         interrupt,
         query,
         drawn: false,
+        _descriptors: descriptors,
         places: Vec::new(),
         ready: Vec::new().into_iter(),
         length: None,
