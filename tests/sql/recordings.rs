@@ -297,6 +297,9 @@ fn every_recorded_error_is_an_error_in_the_providers_words() {
             replay.found.wrong(&recording, function, wrong);
         }
         if let Some(retry) = recording.expected["norm"]["retry"].as_bool() {
+            // Above, the provider asked to be left alone for a while, which holds for its endpoint; another one says nothing of the kind.
+            let elsewhere = format!("{}/again/{}", replay.upstream.url(), recording.id);
+            replay.add_at(&recording, &elsewhere);
             replay.upstream.forget();
             // A wait that the deadline does not allow is none: the error says how long it would be.
             let error =
