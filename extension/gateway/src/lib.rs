@@ -19,6 +19,7 @@ mod embeddings;
 mod error;
 mod extract;
 pub mod fallback;
+pub mod filters;
 mod fingerprint;
 mod in_flight;
 mod kept;

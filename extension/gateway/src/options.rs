@@ -10,6 +10,7 @@ use crate::caching::{self, Caching};
 use crate::call_options::CallOptions;
 use crate::error::ConfigError;
 use crate::fallback::{self, FallbackChoice};
+use crate::filters;
 use crate::media::{self, Kind};
 use crate::members::Members;
 use crate::messages;
@@ -57,6 +58,8 @@ pub struct ChatOptions {
     pub confidence_threshold: Option<f64>,
     /// Time for a stream's first piece, in each attempt.
     pub first_token_timeout: Option<Duration>,
+    /// Names of the filters that the call goes through besides its model's own, in the order of prompts. A model's configuration has none here.
+    pub filters: Vec<String>,
     /// What every call has.
     pub call: CallOptions,
 }
@@ -181,7 +184,7 @@ impl ChatOptions {
     fn read_beside(options: &Value, others: &[&str]) -> Result<Self, ConfigError> {
         let members = Members::of("option", options)?;
         members.check_names(DEFAULTABLE.iter().chain(PER_CALL).chain(others).copied(), LATER)?;
-        Self::read(&members)
+        Ok(Self { filters: filters::names(&members)?, ..Self::read(&members)? })
     }
 
     pub(crate) fn read(m: &Members<'_>) -> Result<Self, ConfigError> {
@@ -213,6 +216,7 @@ impl ChatOptions {
             first_token_timeout: m
                 .get_if("first_token_timeout_ms", "a positive number of milliseconds", |v: &u64| *v > 0)?
                 .map(Duration::from_millis),
+            filters: Vec::new(),
             call: CallOptions::read(m)?,
         })
     }
@@ -246,6 +250,7 @@ impl ChatOptions {
             fallback: self.fallback.or_else(|| defaults.fallback.clone()),
             confidence_threshold: self.confidence_threshold.or(defaults.confidence_threshold),
             first_token_timeout: self.first_token_timeout.or(defaults.first_token_timeout),
+            filters: self.filters,
             call: self.call.over(&defaults.call),
         }
     }

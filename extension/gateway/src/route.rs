@@ -10,6 +10,7 @@ use pg_llm_sandbox::{Digest, Grant, Limits, Provider};
 
 use crate::admission::{Admission, Limits as AdmissionLimits};
 use crate::fallback::Fallback;
+use crate::filters::FilterChain;
 use crate::spec::ModelSpec;
 
 /// A model, resolved: owned and free of Postgres, so that any thread may follow it.
@@ -43,6 +44,8 @@ pub struct Route {
     pub fallbacks: Vec<Fallback>,
     /// Below it an answer's confidence is too low, where neither options nor model say; 0..=1.
     pub confidence_threshold: f64,
+    /// What its prompts and answers go through.
+    pub filters: Arc<FilterChain>,
 }
 
 impl Route {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::admission::{BreakerPolicy, Limits as AdmissionLimits};
 use crate::error::ConfigError;
 use crate::fallback::FallbackChoice;
+use crate::filters::{self, OnFilterError};
 use crate::members::Members;
 use crate::options::{ChatOptions, DEFAULTABLE};
 
@@ -43,6 +44,10 @@ pub struct ModelSpec {
     pub circuit_breaker: BreakerPolicy,
     /// Tells what is asked under this name from what was asked under it before a change of its endpoint.
     pub generation: u64,
+    /// Names of the filters that all of its calls go through, in the order of prompts.
+    pub filters: Vec<String>,
+    /// What becomes of a call when one of them fails.
+    pub on_filter_error: OnFilterError,
 }
 
 /// How much a model may be asked in a minute.
@@ -169,6 +174,8 @@ impl ModelSpec {
             limits: limits(&m)?,
             max_concurrency: m.get_if("max_concurrency", "an integer from 1 to 10000", |v| (1..=10_000).contains(v))?,
             rate_limit: rate_limit(&m)?,
+            filters: filters::names(&m)?,
+            on_filter_error: filters::on_error(&m)?,
         };
         if spec.defaults.fallback.as_ref().and_then(FallbackChoice::name) == Some(instance) {
             return Err(ConfigError::invalid("config key \"fallback_instance\" names the model itself", "Name another model.".to_owned()));

@@ -50,6 +50,7 @@ pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
         server_concurrency: gucs::max_concurrency(),
         fallbacks: Vec::new(),
         confidence_threshold: gucs::default_confidence_threshold(),
+        filters: Arc::default(),
     })
 }
 
