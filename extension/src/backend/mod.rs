@@ -3,6 +3,7 @@
 mod admission_table;
 pub(crate) mod admissions;
 pub(crate) mod calls;
+mod child_process;
 mod client;
 pub(crate) mod compiler_process;
 pub(crate) mod cursor;
