@@ -50,10 +50,11 @@ fn database() -> (Database<'static>, Client) {
 #[test]
 fn functions_are_those_that_were_reviewed() {
     let sql = format!(
-        "SELECT format('%s.%s(%s) returns %s; %s %s parallel %s%s%s cost %s; %s; granted: %s', n.nspname, p.proname, pg_get_function_arguments(p.oid),
+        "SELECT format('%s.%s(%s) returns %s; %s %s parallel %s%s%s%s%s cost %s; %s; granted: %s', n.nspname, p.proname, pg_get_function_arguments(p.oid),
                     pg_get_function_result(p.oid), l.lanname, CASE p.provolatile WHEN 'v' THEN 'volatile' WHEN 's' THEN 'stable' ELSE 'immutable' END,
                     CASE p.proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END,
-                    CASE WHEN p.proisstrict THEN ' strict' ELSE '' END, CASE WHEN p.prosecdef THEN ' security definer' ELSE '' END, p.procost,
+                    CASE WHEN p.proisstrict THEN ' strict' ELSE '' END, CASE WHEN p.prosecdef THEN ' security definer' ELSE '' END,
+                    CASE WHEN p.proleakproof THEN ' leakproof' ELSE '' END, coalesce(' set ' || array_to_string(p.proconfig, ', '), ''), p.procost,
                     coalesce(p.prosrc, ''), {ACL})
            FROM (SELECT p.*, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, p.proowner AS owner FROM pg_proc p) AS p
            JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
@@ -99,6 +100,22 @@ fn tables_views_and_columns_are_those_that_were_reviewed() {
         &format!(
             "SELECT format('index of %s: %s', c.relname, regexp_replace(pg_get_indexdef(i.indexrelid), '^.* USING ', '')) FROM pg_class c
                JOIN pg_index i ON i.indrelid = c.oid WHERE {members}"
+        ),
+    ));
+    list.extend(lines(
+        &mut client,
+        &format!(
+            "SELECT format('trigger of %s: %s %s', c.relname, t.tgname, CASE t.tgenabled WHEN 'A' THEN 'always' WHEN 'O' THEN 'usually' ELSE t.tgenabled::text END
+                          || regexp_replace(pg_get_triggerdef(t.oid), '^.*?( BEFORE| AFTER| INSTEAD)', '\\1'))
+               FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid AND NOT t.tgisinternal WHERE {members}
+             UNION ALL
+             SELECT format('rule of %s: %s', c.relname, r.rulename) FROM pg_class c JOIN pg_rewrite r ON r.ev_class = c.oid WHERE {members} AND r.rulename <> '_RETURN'
+             UNION ALL
+             SELECT format('policy of %s: %s', c.relname, p.polname) FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid WHERE {members}
+             UNION ALL
+             SELECT format('rows of %s have policies', c.relname) FROM pg_class c WHERE {members} AND (c.relrowsecurity OR c.relforcerowsecurity)
+             UNION ALL
+             SELECT format('right to a column of %s: %s', c.relname, a.attname) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE {members} AND a.attacl IS NOT NULL"
         ),
     ));
     golden("relations.txt", &list);

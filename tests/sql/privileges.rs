@@ -1,6 +1,8 @@
 //! Who may do what: rights on models, on making them, on the catalog and the settings; and every way around that we could think of.
 
 mod hosts;
+mod installation;
+mod predefined;
 mod roles;
 mod search_path;
 mod settings;

@@ -5,6 +5,7 @@ mod cache;
 mod chat;
 mod chat_batch;
 mod chat_stream;
+mod default_privileges;
 mod doctor;
 mod embeddings;
 mod limits;

@@ -18,6 +18,7 @@ pub(crate) mod interrupts;
 pub(crate) mod key_file;
 pub(crate) mod news;
 pub(crate) mod privileges;
+mod row_guard;
 pub(crate) mod rows;
 pub(crate) mod runtime;
 pub(crate) mod shared_memory;

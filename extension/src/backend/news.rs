@@ -7,12 +7,7 @@
 //!
 //! We count them all, of whatever relation: there are few, and one too many costs one query.
 
-#![allow(
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    clippy::cast_ptr_alignment,
-    reason = "Postgres's small constants in the types that bindgen gives them, and its nodes, which are aligned as what they are"
-)]
+#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "Postgres's small constants in the types that bindgen gives them")]
 
 use std::ffi::CStr;
 use std::slice;
@@ -22,8 +17,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{Datum, Oid};
 
-use super::errors::{Failure, SqlError, State, or_raise};
-use super::privileges;
+use super::errors::{Failure, SqlError, or_raise};
+use super::{privileges, row_guard};
 
 /// How many messages have come.
 static HEARD: AtomicU64 = AtomicU64::new(0);
@@ -106,16 +101,13 @@ pub(crate) extern "C" fn pg_finfo_pg_llm_announce_change_wrapper() -> &'static p
 /// # Safety
 /// What a function was called with as its context.
 unsafe fn announce(context: pg_sys::fmNodePtr) -> Result<Datum, SqlError> {
-    // SAFETY: the caller's promise; the node's tag is looked at before more of it.
+    // SAFETY: the caller's promise.
     unsafe {
-        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-            return Err(SqlError::new(State::InvalidArgument, "pg_llm: this function is for triggers only"));
-        }
-        let trigger = &*context.cast::<pg_sys::TriggerData>();
+        let trigger = row_guard::trigger_data(context)?;
+        row_guard::check_writer(trigger)?;
         // First, and not when the change is made: functions in the same statement may run in between.
         CHANGED_BY.store(pg_sys::GetTopTransactionId().into(), Ordering::Relaxed);
         pg_sys::CacheInvalidateRelcache(trigger.tg_relation);
-        let updates = trigger.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
-        Ok(Datum::from(if updates { trigger.tg_newtuple } else { trigger.tg_trigtuple }))
+        Ok(row_guard::row_of(trigger))
     }
 }

@@ -1,6 +1,7 @@
 //! Typed access to the extension's tables, and the providers that are part of the library.
 
 pub(crate) mod builtin;
+pub(crate) mod default_privileges;
 pub(crate) mod grants;
 pub(crate) mod keys;
 mod known_models;

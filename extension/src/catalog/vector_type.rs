@@ -12,13 +12,17 @@ use crate::backend::errors::{SqlError, State};
 
 const TEXT: Oid = pg_sys::TEXTOID;
 
-/// Schema of the extension, and the library that its functions are in, as they stand in SQL.
+/// Schema of the extension, and the library that its functions are in, as they stand in SQL. A function of this name may be anybody's: the extension's own is meant.
 static SELF: Statement = Statement::new(
     "SELECT pg_catalog.quote_ident(n.nspname), pg_catalog.quote_literal(f.probin), e.oid \
        FROM pg_catalog.pg_extension e \
        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace \
        JOIN pg_catalog.pg_proc f ON f.pronamespace OPERATOR(pg_catalog.=) n.oid \
                                 AND f.proname OPERATOR(pg_catalog.=) 'pg_llm_use_vector_type'::pg_catalog.name \
+       JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass \
+                                  AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' \
+                                  AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass \
+                                  AND d.objid OPERATOR(pg_catalog.=) f.oid \
       WHERE e.extname OPERATOR(pg_catalog.=) 'pg_llm'::pg_catalog.name",
     &[],
 );
@@ -51,42 +55,42 @@ static USED: Statement = Statement::new(
 /// Whether a function of this signature is there.
 static EXISTS: Statement = Statement::new("SELECT pg_catalog.to_regprocedure($1) IS NOT NULL", &[TEXT]);
 
-/// Signature, arguments as declared, what is returned, the rest of the declaration, and a comment. `{vector}` stands for the vector's type, `{own}` for the
+/// With every type qualified: a search path may have others of their names. Signature, arguments as declared, what is returned, the rest of the declaration, and a comment. `{vector}` stands for the vector's type, `{own}` for the
 /// extension's schema, `{library}` for its library. A function comes after those that it is made of.
 const FUNCTIONS: [[&str; 5]; 5] = [
     [
-        "{own}.pg_llm_get_embedding(text, text)",
-        "instance_name text, text_var text",
+        "{own}.pg_llm_get_embedding(pg_catalog.text, pg_catalog.text)",
+        "instance_name pg_catalog.text, text_var pg_catalog.text",
         "{vector}",
         "LANGUAGE c VOLATILE PARALLEL SAFE COST 100000 AS {library}, 'pg_llm_get_embedding_wrapper'",
         "The text's embedding by this model: pgvector's vector where pgvector is installed, else real[]. A NULL text is NULL and no call.",
     ],
     [
-        "{own}.pg_llm_get_embedding(text, text, jsonb)",
-        "instance_name text, text_var text, options jsonb",
+        "{own}.pg_llm_get_embedding(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb)",
+        "instance_name pg_catalog.text, text_var pg_catalog.text, options pg_catalog.jsonb",
         "{vector}",
         "LANGUAGE c VOLATILE PARALLEL SAFE COST 100000 AS {library}, 'pg_llm_get_embedding_wrapper'",
         "The same with options: dimensions, purpose (document, query, classification, clustering), timeout_ms, max_attempts, on_error, extra_body.",
     ],
     [
-        "{own}.pg_llm_get_embeddings(text, text[], jsonb)",
-        "instance_name text, texts text[], options jsonb DEFAULT '{}'",
-        "TABLE(ord bigint, embedding {vector})",
+        "{own}.pg_llm_get_embeddings(pg_catalog.text, pg_catalog.text[], pg_catalog.jsonb)",
+        "instance_name pg_catalog.text, texts pg_catalog.text[], options pg_catalog.jsonb DEFAULT '{}'",
+        "TABLE(ord pg_catalog.int8, embedding {vector})",
         "LANGUAGE c VOLATILE PARALLEL SAFE COST 100000 ROWS 100 AS {library}, 'pg_llm_get_embeddings_wrapper'",
         "The embeddings of many texts, in as few requests as the provider allows; ord is the text's place, from 1. NULL for a NULL text.",
     ],
     // As _pg_llm_catalog.map and pg_llm_map (07-batch.sql).
     [
-        "_pg_llm_catalog.map_embeddings(text, text, jsonb)",
-        "instance_name text, query text, options jsonb",
-        "TABLE(key jsonb, embedding {vector}, error jsonb, usage jsonb)",
+        "_pg_llm_catalog.map_embeddings(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb)",
+        "instance_name pg_catalog.text, query pg_catalog.text, options pg_catalog.jsonb",
+        "TABLE(key pg_catalog.jsonb, embedding {vector}, error pg_catalog.jsonb, usage pg_catalog.jsonb)",
         "LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000 AS {library}, 'pg_llm_map_embeddings_wrapper'",
         "What pg_llm_map_embeddings is made of.",
     ],
     [
-        "{own}.pg_llm_map_embeddings(text, text, jsonb)",
-        "instance_name text, query text, options jsonb DEFAULT '{}'",
-        "TABLE(key jsonb, embedding {vector}, error jsonb, usage jsonb)",
+        "{own}.pg_llm_map_embeddings(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb)",
+        "instance_name pg_catalog.text, query pg_catalog.text, options pg_catalog.jsonb DEFAULT '{}'",
+        "TABLE(key pg_catalog.jsonb, embedding {vector}, error pg_catalog.jsonb, usage pg_catalog.jsonb)",
         "LANGUAGE sql STABLE PARALLEL UNSAFE COST 100000 ROWS 1000 BEGIN ATOMIC \
            SELECT (s.answer).key, (s.answer).embedding, (s.answer).error, (s.answer).usage \
              FROM (SELECT _pg_llm_catalog.map_embeddings(instance_name, query, options) AS answer OFFSET 0) AS s; END",
