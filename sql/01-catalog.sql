@@ -1,7 +1,7 @@
 -- The catalog of pg_llm. Users reach it through functions and views only; nothing in it is granted to anybody.
 --
 -- Roles are kept as regrole, so that a renamed role keeps its rights and a new role that takes a dropped one's name inherits none. They stand in
--- tables of their own (grants, provider_owners), so that a dump can leave out the rows of roles that no longer exist: restored, their bare numbers
+-- tables of their own (grants, provider_owners, filter_owners), so that a dump can leave out the rows of roles that no longer exist: restored, their bare numbers
 -- could be another role's.
 
 CREATE SCHEMA _pg_llm_catalog;
@@ -32,6 +32,23 @@ CREATE TABLE _pg_llm_catalog.provider_owners (
     role       regrole NOT NULL
 );
 COMMENT ON TABLE _pg_llm_catalog.provider_owners IS 'Who uploaded a provider and may replace or remove it.';
+
+CREATE TABLE _pg_llm_catalog.filters (
+    name        text  NOT NULL PRIMARY KEY,
+    -- What its component calls itself.
+    filter_type text  NOT NULL,
+    -- The uploaded component; NULL: the built-in filter of this type.
+    digest      bytea REFERENCES _pg_llm_catalog.modules,
+    config      jsonb NOT NULL
+);
+CREATE INDEX ON _pg_llm_catalog.filters (digest);
+COMMENT ON TABLE _pg_llm_catalog.filters IS 'Filters: which component, uploaded or built in, and its configuration. The built-in ones have names of their own besides, with their default configuration.';
+
+CREATE TABLE _pg_llm_catalog.filter_owners (
+    name text    NOT NULL PRIMARY KEY REFERENCES _pg_llm_catalog.filters ON DELETE CASCADE,
+    role regrole NOT NULL
+);
+COMMENT ON TABLE _pg_llm_catalog.filter_owners IS 'Who made a filter and may change or remove it.';
 
 CREATE TABLE _pg_llm_catalog.models (
     instance_name    text        NOT NULL PRIMARY KEY,
@@ -77,12 +94,15 @@ CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_cata
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
 CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.providers
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
+CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.filters
+    FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
 CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.grants
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
 CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.keys
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
 ALTER TABLE _pg_llm_catalog.models ENABLE ALWAYS TRIGGER announce_change;
 ALTER TABLE _pg_llm_catalog.providers ENABLE ALWAYS TRIGGER announce_change;
+ALTER TABLE _pg_llm_catalog.filters ENABLE ALWAYS TRIGGER announce_change;
 ALTER TABLE _pg_llm_catalog.grants ENABLE ALWAYS TRIGGER announce_change;
 ALTER TABLE _pg_llm_catalog.keys ENABLE ALWAYS TRIGGER announce_change;
 
@@ -90,6 +110,8 @@ ALTER TABLE _pg_llm_catalog.keys ENABLE ALWAYS TRIGGER announce_change;
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.modules', '');
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.providers', '');
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.provider_owners', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
+SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.filters', '');
+SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.filter_owners', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.models', '');
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.grants', 'WHERE role = 0::oid OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.keys', '');

@@ -9,6 +9,11 @@ RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pg_llm_builtin_providers_wrapper';
 COMMENT ON FUNCTION _pg_llm_catalog.builtin_providers() IS 'Reports of the components that are part of the library.';
 
+CREATE FUNCTION _pg_llm_catalog.builtin_filters()
+RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pg_llm_builtin_filters_wrapper';
+COMMENT ON FUNCTION _pg_llm_catalog.builtin_filters() IS 'Reports of the filters that are part of the library.';
+
 CREATE FUNCTION _pg_llm_catalog.call_limits()
 RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pg_llm_call_limits_wrapper';
@@ -80,6 +85,42 @@ SELECT p.model_type,
   LEFT JOIN LATERAL pg_catalog.jsonb_array_elements(m.report #> '{description,profiles}') AS d (profile) ON d.profile ->> 'name' = p.profile;
 COMMENT ON VIEW @extschema@.pg_llm_providers IS 'Built-in and uploaded providers: what each is, can do, needs and may use.';
 
+CREATE VIEW @extschema@.pg_llm_filters WITH (security_barrier) AS
+WITH builtin (report) AS MATERIALIZED (SELECT pg_catalog.jsonb_array_elements(_pg_llm_catalog.builtin_filters())),
+     named (name, filter_type, builtin, report, config, owner, uploaded_at) AS (
+SELECT b.report #>> '{description,name}', b.report #>> '{description,name}', true, b.report, '{}'::jsonb, NULL::regrole, NULL::timestamptz
+  FROM builtin b
+UNION ALL
+SELECT f.name,
+       f.filter_type,
+       false,
+       CASE WHEN f.digest IS NULL THEN b.report ELSE m.report END,
+       -- It may say what the filter is there to keep secret.
+       CASE WHEN pg_catalog.pg_has_role(current_user, o.role, 'USAGE')
+              OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) THEN f.config END,
+       o.role,
+       m.uploaded_at
+  FROM _pg_llm_catalog.filters f
+  LEFT JOIN _pg_llm_catalog.filter_owners o ON o.name = f.name
+  LEFT JOIN _pg_llm_catalog.modules m ON m.digest = f.digest
+  LEFT JOIN builtin b ON f.digest IS NULL AND b.report #>> '{description,name}' = f.filter_type)
+SELECT n.name,
+       n.filter_type,
+       n.builtin,
+       n.report #>> '{description,version}' AS version,
+       n.report #>> '{description,summary}' AS summary,
+       ARRAY(SELECT pg_catalog.jsonb_array_elements_text(n.report #> '{description,sides}')) AS sides,
+       n.report #> '{description,config_schema}' AS config_schema,
+       n.config,
+       ARRAY(SELECT pg_catalog.jsonb_array_elements_text(n.report -> 'imports')) AS imports,
+       n.report ->> 'wit_version' AS wit_version,
+       n.report ->> 'sha256' AS digest,
+       (n.report ->> 'size')::bigint AS size,
+       n.owner,
+       n.uploaded_at
+  FROM named n;
+COMMENT ON VIEW @extschema@.pg_llm_filters IS 'Filters, built in and added: what each is and looks at. The configuration shows to its owner and to superusers alone.';
+
 CREATE FUNCTION _pg_llm_catalog.limit_state(instance_name text, rate_limit jsonb)
 RETURNS jsonb LANGUAGE c VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'pg_llm_limit_state_wrapper';
@@ -125,4 +166,4 @@ SELECT c.instance_name,
  GROUP BY c.instance_name, c.role;
 COMMENT ON VIEW @extschema@.pg_llm_cache IS 'What the response cache holds: of the current role, of models that it owns, and, with role NULL, what is shared of models that it may use.';
 
-GRANT SELECT ON @extschema@.pg_llm_models, @extschema@.pg_llm_providers, @extschema@.pg_llm_stat_limits, @extschema@.pg_llm_cache TO PUBLIC;
+GRANT SELECT ON @extschema@.pg_llm_models, @extschema@.pg_llm_providers, @extschema@.pg_llm_filters, @extschema@.pg_llm_stat_limits, @extschema@.pg_llm_cache TO PUBLIC;

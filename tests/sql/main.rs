@@ -11,6 +11,7 @@ mod embeddings;
 mod endurance;
 mod errors;
 mod fallback;
+mod filter_catalog;
 mod hostile;
 mod keys;
 mod limits;

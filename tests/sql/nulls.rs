@@ -54,6 +54,7 @@ impl Function {
             ("instance_name", _) => "'m'",
             ("model_type", _) => "'mock'",
             ("role", "text") => "'public'",
+            ("filter_type", _) => "'json-only'",
             ("config", "text") | (_, "jsonb") => "'{}'",
             ("query" | "sql", "text") => "'SELECT 1'",
             (_, "text") => "'some text'",
@@ -261,6 +262,8 @@ fn null_where_a_value_is_needed_is_22023_and_named() {
         ("SELECT pg_llm_add_provider(NULL, '\\x00')", "model_type"),
         ("SELECT pg_llm_add_provider('x', NULL)", "module"),
         ("SELECT pg_llm_remove_provider(NULL)", "model_type"),
+        ("SELECT pg_llm_add_filter(NULL)", "name"),
+        ("SELECT pg_llm_remove_filter(NULL)", "name"),
     ] {
         let error = pg_llm_tests::db_error(asked.client.simple_query(sql));
         assert_eq!((error.code().code(), error.message()), ("22023", format!("pg_llm: {name} must not be NULL").as_str()), "{sql}");

@@ -13,7 +13,7 @@ use pg_llm_tests::postgres::types::ToSql;
 use pg_llm_tests::{Cluster, db_error};
 use pg_llm_upstream::{Upstream, openai};
 
-const TABLES: [&str; 6] = ["modules", "providers", "provider_owners", "models", "grants", "keys"];
+const TABLES: [&str; 8] = ["modules", "providers", "provider_owners", "filters", "filter_owners", "models", "grants", "keys"];
 
 fn upstream() -> Upstream {
     let upstream = Upstream::start();

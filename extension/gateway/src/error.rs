@@ -268,7 +268,7 @@ pub(crate) fn kind_name(kind: FailureKind) -> &'static str {
 }
 
 /// At most `bytes` of a text, cut between characters, without control characters other than line breaks.
-pub(crate) fn clip(text: &str, bytes: usize) -> String {
+pub fn clip(text: &str, bytes: usize) -> String {
     let clean = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
     if text.len() <= bytes {
         return text.chars().map(clean).collect();

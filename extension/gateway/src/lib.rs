@@ -46,7 +46,7 @@ pub use call_options::CallOptions;
 pub use chat::ChatCall;
 pub use embed_call::EmbedCall;
 pub use embeddings::{EmbedOptions, EmbedOutcome, Share, embed};
-pub use error::{CallError, ConfigError, ConfigErrorKind, ErrorKind};
+pub use error::{CallError, ConfigError, ConfigErrorKind, ErrorKind, clip};
 pub use fingerprint::Fingerprint;
 pub use in_flight::{InFlight, Landing};
 pub use model_list::list_models;

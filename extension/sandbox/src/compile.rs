@@ -177,11 +177,15 @@ impl Surface {
     fn check(&self, world: &World) -> Result<(), Refusal> {
         // What it is tells more than what it lacks.
         let other = if world.what == PROVIDER.what { &FILTER } else { &PROVIDER };
-        if !self.is(world) && self.is(other) {
-            return Err(refuse(
-                format!("the component is a {}, not a {}", other.what, world.what),
-                Some(&format!("A {} exports {}.", world.what, and(world.exports))),
-            ));
+        if self.is(other) {
+            let hint = format!("A {} exports {}.", world.what, and(world.exports));
+            return Err(if self.is(world) {
+                // A stored component is one of them, and described as that.
+                refuse("the component is a provider and a filter at once".to_owned(), Some("Make two components of it."))
+            } else {
+                let reason = format!("the component is a {}, not a {}", other.what, world.what);
+                Refusal { of_other_world: true, ..refuse(reason, Some(&hint)) }
+            });
         }
         for import in &self.imports {
             if world.imports.iter().any(|name| *import == contract(name)) {
@@ -200,6 +204,7 @@ impl Surface {
             return Err(Refusal {
                 reason: format!("the component imports \"{}\", which is not granted", import.escape_default()),
                 hint: Some(hint),
+                of_other_world: false,
             });
         }
         for export in world.exports {
@@ -249,5 +254,5 @@ fn features() -> WasmFeatures {
 }
 
 fn refuse(reason: String, hint: Option<&str>) -> Refusal {
-    Refusal { reason, hint: hint.map(str::to_owned) }
+    Refusal { reason, hint: hint.map(str::to_owned), of_other_world: false }
 }

@@ -89,7 +89,7 @@ impl FilterDescription {
 }
 
 fn bad(reason: String) -> Refusal {
-    Refusal { reason, hint: Some("See the describe interfaces in guest-sdk/wit.".to_owned()) }
+    Refusal { reason, hint: Some("See the describe interfaces in guest-sdk/wit.".to_owned()), of_other_world: false }
 }
 
 fn object(what: &str, text: &str) -> Result<serde_json::Value, Refusal> {

@@ -22,6 +22,8 @@ pub struct Refusal {
     pub reason: String,
     /// What to do about it, where that is known.
     pub hint: Option<String>,
+    /// It is a filter given as a provider, or the other way round.
+    pub of_other_world: bool,
 }
 
 /// What a component is: a provider, or, with the other description, a filter.

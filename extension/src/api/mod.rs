@@ -8,6 +8,7 @@ mod chat_stream;
 mod default_privileges;
 mod doctor;
 mod embeddings;
+mod filters;
 mod limits;
 mod map;
 mod map_embeddings;
@@ -22,4 +23,14 @@ use crate::backend::errors::{SqlError, State};
 /// An argument that may not be NULL.
 fn required<T>(argument: Option<T>, name: &str) -> Result<T, SqlError> {
     argument.ok_or_else(|| SqlError::new(State::InvalidArgument, format!("pg_llm: {name} must not be NULL")))
+}
+
+/// Longest name of a model, a key or a filter, in bytes.
+const NAME_BYTES: usize = 255;
+
+fn check_name(name: &str, what: &str) -> Result<(), SqlError> {
+    if (1..=NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(SqlError::new(State::InvalidArgument, format!("pg_llm: {what} must have 1 to {NAME_BYTES} bytes and no control characters")))
 }

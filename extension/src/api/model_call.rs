@@ -63,9 +63,18 @@ pub(super) fn log_of<T>(instance: &str, outcome: &Result<T, CallError>, of_succe
 
 /// The same of lines that are there.
 pub(super) fn log_lines(instance: &str, lines: &[LogLine]) {
+    log_guest("provider of model", instance, lines);
+}
+
+/// What a filter logged.
+pub(super) fn log_filter(name: &str, lines: &[LogLine]) {
+    log_guest("filter", name, lines);
+}
+
+fn log_guest(what: &str, name: &str, lines: &[LogLine]) {
     if !lines.is_empty() && errors::guest_logs_wanted() {
         for line in lines {
-            errors::emit(errors::GUEST_LOG_LEVEL, &format!("pg_llm: provider of model \"{instance}\": {:?}: {}", line.level, line.text));
+            errors::emit(errors::GUEST_LOG_LEVEL, &format!("pg_llm: {what} \"{name}\": {:?}: {}", line.level, line.text));
         }
     }
 }

@@ -7,12 +7,12 @@ use pgrx::PgLogLevel;
 use pgrx::pg_sys::Oid;
 use serde_json::{Map, Value};
 
-use super::{providers, required};
+use super::{check_name, providers, required};
 use crate::backend::calls::{Args, Returned, sql_functions};
 use crate::backend::errors::{self, Failure, SqlError, State};
 use crate::backend::{egress, privileges};
 use crate::catalog::models::Former;
-use crate::catalog::{builtin, grants, keys, models, modules, response_cache, route};
+use crate::catalog::{builtin, filters, grants, keys, models, modules, response_cache, route};
 
 sql_functions! {
     pg_llm_add_model_wrapper, pg_finfo_pg_llm_add_model_wrapper => add_model;
@@ -22,9 +22,6 @@ sql_functions! {
     pg_llm_revoke_model_wrapper, pg_finfo_pg_llm_revoke_model_wrapper => revoke_model;
     pg_llm_set_key_wrapper, pg_finfo_pg_llm_set_key_wrapper => set_key;
 }
-
-/// Longest name of a model or a key, in bytes.
-const NAME_BYTES: usize = 255;
 
 /// How often adding a model gives way to sessions that add and remove one of its name.
 const MOST_ROUNDS: u32 = 100;
@@ -50,11 +47,7 @@ fn add_model(args: &Args<'_>) -> Result<Returned, Failure> {
     check_name(&wanted.instance, "instance_name")?;
     let sha256 = args.text(5)?;
     if let Some(module) = args.bytes(4) {
-        if !modules::may_upload(privileges::current_role())? {
-            return Err(SqlError::new(State::Forbidden, "pg_llm: permission denied to upload a module")
-                .hint("A superuser can grant it: GRANT EXECUTE ON FUNCTION pg_llm_add_provider TO ...")
-                .into());
-        }
+        providers::must_upload(privileges::current_role())?;
         providers::upload(&wanted.model_type, &module, sha256.as_deref())?;
     } else if sha256.is_some() {
         return Err(SqlError::new(State::InvalidArgument, "pg_llm: sha256 is given without a module").into());
@@ -101,6 +94,9 @@ fn add(mut wanted: Wanted) -> Result<Returned, Failure> {
     }
     for (name, _) in &given {
         check_name(name, "a key's name")?;
+    }
+    for name in &spec.filters {
+        filters::hold(name)?;
     }
 
     // Whoever replaces an uploaded module must not be able to lead the models that use it, and their keys, to another place by its default endpoint.
@@ -243,11 +239,4 @@ fn set_key(args: &Args<'_>) -> Result<Returned, Failure> {
 
 fn must_own(instance: &str) -> Result<(), SqlError> {
     models::owned(instance, privileges::current_role())?.map(|_| ()).ok_or_else(|| models::unknown(instance))
-}
-
-fn check_name(name: &str, what: &str) -> Result<(), SqlError> {
-    if (1..=NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(SqlError::new(State::InvalidArgument, format!("pg_llm: {what} must have 1 to {NAME_BYTES} bytes and no control characters")))
 }

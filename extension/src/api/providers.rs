@@ -1,13 +1,16 @@
 //! Uploaded providers, and what the views show of all.
 
 use pg_llm_sandbox::report::{Report, is_model_type};
-use pg_llm_sandbox::{Digest, hex, sha256};
+use pg_llm_sandbox::{Digest, Provider, hex, sha256};
+use pgrx::pg_sys::Oid;
 use serde_json::json;
 
 use super::required;
 use crate::backend::calls::{Args, Returned, sql_functions};
+use crate::backend::compiler_process::Compiled;
 use crate::backend::errors::{Failure, SqlError, State};
-use crate::backend::{compiler_process, gucs, privileges, runtime};
+use crate::backend::runtime::Code;
+use crate::backend::{gucs, privileges, runtime};
 use crate::catalog::{builtin, modules};
 
 sql_functions! {
@@ -44,6 +47,24 @@ pub(super) fn upload(model_type: &str, module: &[u8], expected: Option<&str>) ->
             .hint("Upload the module under another name.")
             .into());
     }
+    let role = privileges::current_role();
+    let (digest, compiled) = compiled::<Provider>(module, expected)?;
+    modules::insert(&digest, module, &compiled.report, role)?;
+    modules::set_provider(model_type, &digest, profile_name(&compiled.report, model_type)?, role)?;
+    Ok(())
+}
+
+/// 42501 unless `role` may upload.
+pub(super) fn must_upload(role: Oid) -> Result<(), SqlError> {
+    if modules::may_upload(role)? {
+        return Ok(());
+    }
+    Err(SqlError::new(State::Forbidden, "pg_llm: permission denied to upload a module")
+        .hint("A superuser can grant it: GRANT EXECUTE ON FUNCTION pg_llm_add_provider TO ..."))
+}
+
+/// Checks and compiles a component. Its code is in the cache before anything is written: code that nothing refers to does no harm, rows without code would.
+pub(super) fn compiled<C: Code>(module: &[u8], expected: Option<&str>) -> Result<(Digest, Compiled<C::Description>), Failure> {
     if module.len() > gucs::max_module_bytes() {
         return Err(SqlError::new(
             State::TooLarge,
@@ -54,15 +75,10 @@ pub(super) fn upload(model_type: &str, module: &[u8], expected: Option<&str>) ->
     }
     let digest = sha256(module);
     check_digest(&digest, expected)?;
-
-    let role = privileges::current_role();
-    // Before anything is written: code that nothing refers to does no harm, rows without code would.
     let cache = runtime::code_cache()?;
-    let compiled = compiler_process::compile(module)?;
+    let compiled = C::compile(module)?;
     runtime::keep_compiled(&cache, &digest, &compiled.artefact);
-    modules::insert(&digest, module, &compiled.report, role)?;
-    modules::set_provider(model_type, &digest, profile_name(&compiled.report, model_type)?, role)?;
-    Ok(())
+    Ok((digest, compiled))
 }
 
 /// The profile that an uploaded provider has: the one of its name, else its first.

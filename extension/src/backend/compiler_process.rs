@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use pg_llm_sandbox::report::{Report, Verdict};
+use pg_llm_sandbox::report::{Description, FilterDescription, Report, Verdict};
 
 use super::child_process::{ChildProcess, Trouble};
 use super::data_directory;
@@ -24,23 +24,44 @@ const VERDICT_BYTES: usize = 4 << 20;
 const ARTEFACT_BYTES: usize = 1 << 30;
 
 /// A component that was accepted.
-pub(crate) struct Compiled {
-    pub(crate) report: Report,
+pub(crate) struct Compiled<D> {
+    pub(crate) report: Report<D>,
     /// As it came from the compiler, for the code cache and for loading.
     pub(crate) artefact: Vec<u8>,
 }
 
-/// Compiles `wasm`. Ends with the statement's interrupts and with `pg_llm.compile_timeout_ms`.
-pub(crate) fn compile(wasm: &[u8]) -> Result<Compiled, Failure> {
+/// A world of the contract, as the program is asked for it.
+struct World<D> {
+    /// What the program is told besides.
+    argument: Option<&'static str>,
+    accepted: fn(Verdict) -> Option<Report<D>>,
+    /// What takes a component of the other world.
+    other: &'static str,
+}
+
+/// Compiles a provider. Ends with the statement's interrupts and with `pg_llm.compile_timeout_ms`.
+pub(crate) fn compile(wasm: &[u8]) -> Result<Compiled<Description>, Failure> {
+    let accepted = |verdict| if let Verdict::Accepted(report) = verdict { Some(report) } else { None };
+    run(wasm, &World { argument: None, accepted, other: "This is a filter: pg_llm_add_filter() takes it." })
+}
+
+/// The same of a filter.
+pub(crate) fn compile_filter(wasm: &[u8]) -> Result<Compiled<FilterDescription>, Failure> {
+    let accepted = |verdict| if let Verdict::AcceptedFilter(report) = verdict { Some(report) } else { None };
+    let other = "This is a provider: pg_llm_add_provider() takes it, and so does pg_llm_add_model(module => ...).";
+    run(wasm, &World { argument: Some("filter"), accepted, other })
+}
+
+fn run<D>(wasm: &[u8], world: &World<D>) -> Result<Compiled<D>, Failure> {
     let timeout = gucs::compile_timeout();
     let interrupt = MainThread::new();
-    let mut compiler = start(timeout)?;
+    let mut compiler = start(timeout, world.argument)?;
     let answer = compiler.converse(wasm, 4 + VERDICT_BYTES + ARTEFACT_BYTES, &*interrupt, Instant::now() + timeout);
     // Reaps it, and kills it first where it still runs.
     let ended = compiler.end();
     interrupt.settle()?;
     match answer {
-        Ok(output) if ended.as_ref().is_some_and(ExitStatus::success) => Ok(understand(&output)?),
+        Ok(output) if ended.as_ref().is_some_and(ExitStatus::success) => Ok(understand(&output, world)?),
         Ok(_) | Err(Trouble::Broken) => Err(broke(&compiler, ended).into()),
         Err(Trouble::TimedOut) => {
             Err(SqlError::new(State::Guest, format!("pg_llm: compiling the module took longer than {} ms", timeout.as_millis()))
@@ -52,7 +73,7 @@ pub(crate) fn compile(wasm: &[u8]) -> Result<Compiled, Failure> {
     }
 }
 
-fn understand(output: &[u8]) -> Result<Compiled, SqlError> {
+fn understand<D>(output: &[u8], world: &World<D>) -> Result<Compiled<D>, SqlError> {
     let garbled = || {
         SqlError::new(State::Guest, "pg_llm: the compiler's answer cannot be understood")
             .hint("Is pg_llm_compiler of the same version as the library?")
@@ -61,16 +82,19 @@ fn understand(output: &[u8]) -> Result<Compiled, SqlError> {
     let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| garbled())?;
     let (verdict, artefact) = rest.split_at_checked(length).filter(|_| length <= VERDICT_BYTES).ok_or_else(garbled)?;
     match serde_json::from_slice(verdict).map_err(|_| garbled())? {
-        Verdict::Accepted(report) => Ok(Compiled { report, artefact: artefact.to_vec() }),
-        // Not what was asked for.
-        Verdict::AcceptedFilter(_) => Err(garbled()),
         Verdict::Refused(refusal) => {
             let error = SqlError::new(State::InvalidArgument, format!("pg_llm: the module was refused: {}", refusal.reason));
             Err(match refusal.hint {
+                _ if refusal.of_other_world => error.hint(world.other),
                 Some(hint) => error.hint(hint),
                 None => error,
             })
         }
+        // The other one is not what was asked for.
+        verdict => match (world.accepted)(verdict) {
+            Some(report) => Ok(Compiled { report, artefact: artefact.to_vec() }),
+            None => Err(garbled()),
+        },
     }
 }
 
@@ -90,10 +114,10 @@ fn broke(compiler: &ChildProcess, ended: Option<ExitStatus>) -> SqlError {
         .hint("Components that hold an interpreter may need more than pg_llm.compile_memory_mb.")
 }
 
-fn start(timeout: Duration) -> Result<ChildProcess, SqlError> {
+fn start(timeout: Duration, world: Option<&str>) -> Result<ChildProcess, SqlError> {
     let program = data_directory::library_directory().join(PROGRAM);
     let mut command = Command::new(&program);
-    command.arg((gucs::compile_memory_bytes() >> 20).to_string()).arg((timeout.as_secs() + 1).to_string());
+    command.arg((gucs::compile_memory_bytes() >> 20).to_string()).arg((timeout.as_secs() + 1).to_string()).args(world);
     ChildProcess::start(command).map_err(|e| {
         SqlError::new(State::SetUp, format!("pg_llm: the compiler program \"{}\" could not be started: {e}", program.display()))
             .hint("It is installed beside the extension's library.")

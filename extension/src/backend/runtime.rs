@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pg_llm_sandbox::{CodeCache, Digest, Provider, Sandbox, SandboxError};
+use pg_llm_sandbox::report::{Description, FilterDescription};
+use pg_llm_sandbox::{CodeCache, Digest, Filter, Provider, Sandbox, SandboxError};
 use pgrx::PgLogLevel;
 
+use super::compiler_process::Compiled;
 use super::errors::{Failure, SqlError, State, emit};
 use super::{compiler_process, data_directory, gucs, key_file};
 use crate::catalog::builtin::Builtin;
+use crate::catalog::builtin_filters::BuiltinFilter;
 
 /// In a static, and so never dropped: a process may end in the midst of a call.
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
@@ -17,11 +20,23 @@ static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 struct Runtime {
     ca_file: Option<PathBuf>,
     sandbox: Sandbox,
-    builtin: HashMap<*const u8, Provider>,
-    uploaded: HashMap<Digest, Provider>,
+    providers: Loaded<Provider>,
+    filters: Loaded<Filter>,
 }
 
-// SAFETY: the raw pointer is a key, the address of embedded code, and never followed.
+/// Code of one world.
+struct Loaded<C> {
+    builtin: HashMap<*const u8, C>,
+    uploaded: HashMap<Digest, C>,
+}
+
+impl<C> Default for Loaded<C> {
+    fn default() -> Self {
+        Self { builtin: HashMap::new(), uploaded: HashMap::new() }
+    }
+}
+
+// SAFETY: the raw pointers are keys, addresses of embedded code, and never followed.
 unsafe impl Send for Runtime {}
 
 /// More loaded modules than this are forgotten, and loaded again when they are called.
@@ -36,7 +51,7 @@ fn with_runtime<T>(work: impl FnOnce(&mut Runtime) -> T) -> Result<T, SqlError> 
     let mut runtime = lock();
     if runtime.as_ref().is_none_or(|r| r.ca_file != ca_file) {
         let sandbox = Sandbox::new(ca_file.clone()).map_err(unusable)?;
-        *runtime = Some(Runtime { ca_file, sandbox, builtin: HashMap::new(), uploaded: HashMap::new() });
+        *runtime = Some(Runtime { ca_file, sandbox, providers: Loaded::default(), filters: Loaded::default() });
     }
     match runtime.as_mut() {
         Some(runtime) => Ok(work(runtime)),
@@ -44,24 +59,95 @@ fn with_runtime<T>(work: impl FnOnce(&mut Runtime) -> T) -> Result<T, SqlError> 
     }
 }
 
+/// What a component is loaded as: a provider or a filter.
+pub(crate) trait Code: Clone + Sized {
+    /// What a component of this world says of itself.
+    type Description;
+
+    /// Compiles a component of this world, in a process of its own.
+    fn compile(wasm: &[u8]) -> Result<Compiled<Self::Description>, Failure>;
+
+    /// Where loaded ones are.
+    #[allow(private_interfaces, reason = "implemented here alone")]
+    fn loaded(runtime: &mut Runtime) -> &mut Loaded<Self>;
+
+    /// From the code cache.
+    fn cached(sandbox: &Sandbox, cache: &CodeCache, digest: &Digest) -> Result<Self, SandboxError>;
+
+    /// From the library itself.
+    ///
+    /// # Safety
+    /// `artefact` is embedded at build time, as the compiler made it.
+    unsafe fn embedded(sandbox: &Sandbox, artefact: &'static [u8]) -> Result<Self, SandboxError>;
+
+    /// From memory.
+    ///
+    /// # Safety
+    /// `artefact` is what the compiler process gave that this server has just run.
+    unsafe fn compiled(sandbox: &Sandbox, artefact: &[u8]) -> Result<Self, SandboxError>;
+}
+
+/// The two worlds differ in names alone.
+macro_rules! code {
+    ($code:ty, $description:ty, $loaded:ident, $compile:ident, $cached:ident, $embedded:ident, $compiled:ident) => {
+        impl Code for $code {
+            type Description = $description;
+
+            fn compile(wasm: &[u8]) -> Result<Compiled<$description>, Failure> {
+                compiler_process::$compile(wasm)
+            }
+
+            #[allow(private_interfaces, reason = "as the trait has it")]
+            fn loaded(runtime: &mut Runtime) -> &mut Loaded<Self> {
+                &mut runtime.$loaded
+            }
+
+            fn cached(sandbox: &Sandbox, cache: &CodeCache, digest: &Digest) -> Result<Self, SandboxError> {
+                sandbox.$cached(cache, digest)
+            }
+
+            unsafe fn embedded(sandbox: &Sandbox, artefact: &'static [u8]) -> Result<Self, SandboxError> {
+                // SAFETY: the caller's promise.
+                unsafe { sandbox.$embedded(artefact) }
+            }
+
+            unsafe fn compiled(sandbox: &Sandbox, artefact: &[u8]) -> Result<Self, SandboxError> {
+                // SAFETY: the caller's promise.
+                unsafe { sandbox.$compiled(artefact) }
+            }
+        }
+    };
+}
+code!(Provider, Description, providers, compile, load, load_embedded, load_artefact);
+code!(Filter, FilterDescription, filters, compile_filter, load_filter, load_embedded_filter, load_filter_artefact);
+
 /// A provider that is part of the library.
 pub(crate) fn builtin(builtin: &'static Builtin) -> Result<Provider, SqlError> {
+    embedded(builtin.artefact)
+}
+
+/// A filter that is part of the library.
+pub(crate) fn builtin_filter(builtin: &'static BuiltinFilter) -> Result<Filter, SqlError> {
+    embedded(builtin.artefact)
+}
+
+fn embedded<C: Code>(artefact: &'static [u8]) -> Result<C, SqlError> {
     with_runtime(|runtime| {
-        let key = builtin.artefact.as_ptr();
-        if let Some(provider) = runtime.builtin.get(&key) {
-            return Ok(provider.clone());
+        let key = artefact.as_ptr();
+        if let Some(code) = C::loaded(runtime).builtin.get(&key) {
+            return Ok(code.clone());
         }
-        // SAFETY: embedded at build time, as the compiler made it.
-        let provider = unsafe { runtime.sandbox.load_embedded(builtin.artefact) }.map_err(unusable)?;
-        runtime.builtin.insert(key, provider.clone());
-        Ok(provider)
+        // SAFETY: what the catalog has as built in is embedded at build time, as the compiler made it.
+        let code = unsafe { C::embedded(&runtime.sandbox, artefact) }.map_err(unusable)?;
+        C::loaded(runtime).builtin.insert(key, code.clone());
+        Ok(code)
     })?
 }
 
-/// An uploaded provider: from memory, from the code cache, or, where that has no sound file, compiled anew from what `wasm` gives.
-pub(crate) fn uploaded(digest: &Digest, wasm: impl FnOnce() -> Result<Vec<u8>, SqlError>) -> Result<Provider, Failure> {
-    if let Some(provider) = with_runtime(|runtime| runtime.uploaded.get(digest).cloned())? {
-        return Ok(provider);
+/// Uploaded code: from memory, from the code cache, or, where that has no sound file, compiled anew from what `wasm` gives.
+pub(crate) fn uploaded<C: Code>(digest: &Digest, wasm: impl FnOnce() -> Result<Vec<u8>, SqlError>) -> Result<C, Failure> {
+    if let Some(code) = with_runtime(|runtime| C::loaded(runtime).uploaded.get(digest).cloned())? {
+        return Ok(code);
     }
     let cache = code_cache()?;
     match with_runtime(|runtime| runtime.load(&cache, digest))? {
@@ -69,15 +155,19 @@ pub(crate) fn uploaded(digest: &Digest, wasm: impl FnOnce() -> Result<Vec<u8>, S
         loaded => return Ok(loaded.map_err(unusable)?),
     }
     emit(PgLogLevel::LOG, "pg_llm: the code cache has no usable file of a module; compiling it again");
-    let compiled = compiler_process::compile(&wasm()?)?;
+    let compiled = C::compile(&wasm()?)?;
     keep_compiled(&cache, digest, &compiled.artefact);
-    let provider = with_runtime(|runtime| {
-        // SAFETY: the compiler process that this server has just run made it.
-        let provider = unsafe { runtime.sandbox.load_artefact(&compiled.artefact) }.map_err(unusable)?;
-        runtime.remember(digest, &provider);
-        Ok::<_, SqlError>(provider)
-    })??;
-    Ok(provider)
+    Ok(just_compiled(digest, &compiled)?)
+}
+
+/// Code that the compiler process has just made.
+pub(crate) fn just_compiled<C: Code>(digest: &Digest, compiled: &Compiled<C::Description>) -> Result<C, SqlError> {
+    with_runtime(|runtime| {
+        // SAFETY: nothing else makes such a value than the compiler process that this server has just run.
+        let code = unsafe { C::compiled(&runtime.sandbox, &compiled.artefact) }.map_err(unusable)?;
+        runtime.remember(digest, &code);
+        Ok(code)
+    })?
 }
 
 /// Writes freshly compiled code into the cache. Only a warning when that fails: it can be made again.
@@ -105,17 +195,18 @@ pub(crate) fn code_cache_works() -> Result<(), SqlError> {
 }
 
 impl Runtime {
-    fn load(&mut self, cache: &CodeCache, digest: &Digest) -> Result<Provider, SandboxError> {
-        let provider = self.sandbox.load(cache, digest)?;
-        self.remember(digest, &provider);
-        Ok(provider)
+    fn load<C: Code>(&mut self, cache: &CodeCache, digest: &Digest) -> Result<C, SandboxError> {
+        let code = C::cached(&self.sandbox, cache, digest)?;
+        self.remember(digest, &code);
+        Ok(code)
     }
 
-    fn remember(&mut self, digest: &Digest, provider: &Provider) {
-        if self.uploaded.len() >= MOST_MODULES {
-            self.uploaded.clear();
+    fn remember<C: Code>(&mut self, digest: &Digest, code: &C) {
+        let uploaded = &mut C::loaded(self).uploaded;
+        if uploaded.len() >= MOST_MODULES {
+            uploaded.clear();
         }
-        self.uploaded.insert(*digest, provider.clone());
+        uploaded.insert(*digest, code.clone());
     }
 }
 

@@ -1,9 +1,13 @@
-//! Typed access to the extension's tables, and the providers that are part of the library.
+//! Typed access to the extension's tables, and the providers and filters that are part of the library.
 
 pub(crate) mod builtin;
+pub(crate) mod builtin_filters;
 pub(crate) mod default_privileges;
+mod embedded;
+pub(crate) mod filters;
 pub(crate) mod grants;
 pub(crate) mod keys;
+mod known_filters;
 mod known_models;
 pub(crate) mod models;
 pub(crate) mod modules;

@@ -1,4 +1,4 @@
-//! Uploaded components, and the providers that they are.
+//! Uploaded components, each stored once, and the providers that they are. Filters, which are uploaded too, have a file of their own.
 
 use pg_llm_sandbox::Digest;
 use pg_llm_sandbox::report::Report;
@@ -15,11 +15,17 @@ static INSERT_MODULE: Statement = Statement::new(
 static REPORT: Statement =
     Statement::new("SELECT report::pg_catalog.text FROM _pg_llm_catalog.modules WHERE digest OPERATOR(pg_catalog.=) $1", &[BYTEAOID]);
 static WASM: Statement = Statement::new("SELECT wasm FROM _pg_llm_catalog.modules WHERE digest OPERATOR(pg_catalog.=) $1", &[BYTEAOID]);
-static UNUSED: Statement = Statement::new(
-    "DELETE FROM _pg_llm_catalog.modules m WHERE m.digest OPERATOR(pg_catalog.=) $1 \
-        AND NOT EXISTS (SELECT FROM _pg_llm_catalog.providers p WHERE p.digest OPERATOR(pg_catalog.=) m.digest)",
+// Held by who is about to refer to it, and by who would remove it: one waits for the other.
+static HOLD_MODULE: Statement =
+    Statement::new("SELECT true FROM _pg_llm_catalog.modules WHERE digest OPERATOR(pg_catalog.=) $1 FOR KEY SHARE", &[BYTEAOID]);
+static LOCK_MODULE: Statement =
+    Statement::new("SELECT true FROM _pg_llm_catalog.modules WHERE digest OPERATOR(pg_catalog.=) $1 FOR UPDATE", &[BYTEAOID]);
+static MODULE_USED: Statement = Statement::new(
+    "SELECT true FROM _pg_llm_catalog.providers WHERE digest OPERATOR(pg_catalog.=) $1 \
+     UNION ALL SELECT true FROM _pg_llm_catalog.filters WHERE digest OPERATOR(pg_catalog.=) $1 LIMIT 1",
     &[BYTEAOID],
 );
+static DELETE_MODULE: Statement = Statement::new("DELETE FROM _pg_llm_catalog.modules WHERE digest OPERATOR(pg_catalog.=) $1", &[BYTEAOID]);
 static INSERT_PROVIDER: Statement = Statement::new(
     "INSERT INTO _pg_llm_catalog.providers (model_type, digest, profile) VALUES ($1, $2, $3) ON CONFLICT (model_type) DO NOTHING RETURNING true",
     &[TEXTOID, BYTEAOID, TEXTOID],
@@ -66,20 +72,52 @@ pub(crate) struct Uploaded {
     pub(crate) profile: String,
 }
 
-/// Stores a component, once.
-pub(crate) fn insert(digest: &Digest, wasm: &[u8], report: &Report, role: Oid) -> Result<(), SqlError> {
+/// How often storing a component gives way to sessions that remove it.
+const MOST_ROUNDS: u32 = 100;
+
+/// Stores a component, once. It stays until the transaction ends.
+pub(crate) fn insert<D: serde::Serialize>(digest: &Digest, wasm: &[u8], report: &Report<D>, role: Oid) -> Result<(), SqlError> {
     let report =
         serde_json::to_string(report).map_err(|e| SqlError::new(State::Internal, format!("pg_llm: a report cannot be stored: {e}")))?;
-    INSERT_MODULE
-        .write(&[Param::Bytes(digest), Param::Bytes(wasm), Param::Text(&report), Param::Text(&privileges::role_name(role))])
-        .map(|_| ())
+    for _ in 0..MOST_ROUNDS {
+        INSERT_MODULE.write(&[
+            Param::Bytes(digest),
+            Param::Bytes(wasm),
+            Param::Text(&report),
+            Param::Text(&privileges::role_name(role)),
+        ])?;
+        if hold(digest)? {
+            return Ok(());
+        }
+    }
+    Err(SqlError::new(State::Duplicate, "pg_llm: this module is being added and removed by other sessions"))
 }
 
-/// What the compiler said of a stored component.
+/// Whether there is this component. If so, it stays until the transaction ends.
+pub(crate) fn hold(digest: &Digest) -> Result<bool, SqlError> {
+    Ok(!HOLD_MODULE.write(&[Param::Bytes(digest)])?.is_empty())
+}
+
+/// Removes a component if nothing refers to it any more.
+pub(crate) fn remove_unused(digest: &Digest) -> Result<(), SqlError> {
+    LOCK_MODULE.write(&[Param::Bytes(digest)])?;
+    // Whatever the age of this transaction's snapshot is: who was about to refer to it has committed.
+    if MODULE_USED.read_latest(&[Param::Bytes(digest)])?.is_empty() {
+        DELETE_MODULE.write(&[Param::Bytes(digest)])?;
+    }
+    Ok(())
+}
+
+/// What the compiler said of a stored provider's component.
 pub(crate) fn report(digest: &Digest) -> Result<Report, SqlError> {
-    let damaged = || SqlError::new(State::SetUp, "pg_llm: an uploaded module is missing or its report is damaged").hint("Upload it again.");
-    let text = REPORT.read_latest(&[Param::Bytes(digest)])?.first().map(|row| row.required_text(0)).transpose()?.ok_or_else(damaged)?;
-    serde_json::from_str(&text).map_err(|_| damaged())
+    let rows = REPORT.read_latest(&[Param::Bytes(digest)])?;
+    let text = rows.first().map(|row| row.required_text(0)).transpose()?.ok_or_else(damaged_report)?;
+    serde_json::from_str(&text).map_err(|_| damaged_report())
+}
+
+/// 55000.
+pub(super) fn damaged_report() -> SqlError {
+    SqlError::new(State::SetUp, "pg_llm: an uploaded module is missing or its report is damaged").hint("Upload it again.")
 }
 
 /// A stored component.
@@ -111,7 +149,7 @@ pub(crate) fn set_provider(model_type: &str, digest: &Digest, profile: &str, rol
     };
     UPDATE_PROVIDER.write(&params)?;
     if former.digest != *digest {
-        UNUSED.write(&[Param::Bytes(&former.digest)])?;
+        remove_unused(&former.digest)?;
     }
     Ok(())
 }
@@ -125,7 +163,7 @@ pub(crate) fn remove_provider(model_type: &str, role: Oid) -> Result<bool, SqlEr
             .hint("Remove the models of this type first, with pg_llm_remove_model()."));
     }
     DELETE_PROVIDER.write(&[Param::Text(model_type)])?;
-    UNUSED.write(&[Param::Bytes(&former.digest)])?;
+    remove_unused(&former.digest)?;
     Ok(true)
 }
 

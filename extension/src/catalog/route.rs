@@ -1,8 +1,9 @@
 //! From a model's name to an owned route that the gateway can follow without Postgres.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pg_llm_gateway::fallback::{Fallback, FallbackChoice, MOST_MODELS};
+use pg_llm_gateway::filters::FilterChain;
 use pg_llm_gateway::{ChatOptions, ModelSpec, Route};
 use pg_llm_sandbox::keys::KeyRing;
 use pg_llm_sandbox::report::{Description, Profile};
@@ -10,12 +11,17 @@ use pg_llm_sandbox::{Digest, Provider};
 use pgrx::pg_sys::Oid;
 
 use super::models::StoredModel;
-use super::{builtin, keys, known_models, modules};
+use super::{builtin, keys, known_filters, known_models, modules};
 use crate::backend::errors::{Failure, SqlError, State};
 use crate::backend::{admissions, egress, gucs, runtime};
 
 /// Resolves the model `instance` for `role`.
 pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
+    resolve_filtered(instance, role, &[])
+}
+
+/// The same for a call that goes through these filters besides the model's own.
+fn resolve_filtered(instance: &str, role: Oid, of_call: &[String]) -> Result<Route, Failure> {
     let known = known_models::find(instance)?;
     let model = &known.model;
     model.check_use(instance, role)?;
@@ -37,7 +43,6 @@ pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
     let (provider, component) = provider(model)?;
     Ok(Route {
         instance: instance.to_owned(),
-        spec,
         provider,
         component,
         keys: Arc::new(ring),
@@ -50,14 +55,29 @@ pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
         server_concurrency: gucs::max_concurrency(),
         fallbacks: Vec::new(),
         confidence_threshold: gucs::default_confidence_threshold(),
-        filters: Arc::default(),
+        filters: filters(of_call, &spec)?,
+        spec,
     })
+}
+
+/// What a call goes through: the filters that it adds, and those of its model, which it cannot take away.
+fn filters(of_call: &[String], model: &ModelSpec) -> Result<Arc<FilterChain>, Failure> {
+    if of_call.is_empty() && model.filters.is_empty() {
+        return Ok(no_filters());
+    }
+    let steps = of_call.iter().chain(&model.filters).map(|name| known_filters::step(name)).collect::<Result<_, _>>()?;
+    Ok(Arc::new(FilterChain { steps, on_error: model.on_filter_error }))
+}
+
+fn no_filters() -> Arc<FilterChain> {
+    static NONE: OnceLock<Arc<FilterChain>> = OnceLock::new();
+    Arc::clone(NONE.get_or_init(Arc::default))
 }
 
 /// Resolves the model `instance` and those that a chat with these options falls back to, for `role`: what cannot be used is known with its reason, and fails
 /// no call that does not need it.
 pub(crate) fn resolve_chat(instance: &str, role: Oid, options: &ChatOptions) -> Result<Route, Failure> {
-    let mut route = resolve(instance, role)?;
+    let mut route = resolve_filtered(instance, role, &options.filters)?;
     let mut choice = options.fallback.clone().or_else(|| route.spec.defaults.fallback.clone());
     loop {
         let name = match choice {
@@ -68,7 +88,7 @@ pub(crate) fn resolve_chat(instance: &str, role: Oid, options: &ChatOptions) -> 
         // A circle ends where it closes.
         let known = |name: &String| name == instance || route.fallbacks.iter().any(|fallback| fallback.instance == *name);
         let Some(name) = name.filter(|name| !known(name) && route.fallbacks.len() + 1 < MOST_MODELS) else { return Ok(route) };
-        let resolved = match resolve(&name, role) {
+        let resolved = match resolve_filtered(&name, role, &options.filters) {
             Ok(route) => Ok(route),
             Err(Failure::Sql(error)) => Err(error.message.strip_prefix("pg_llm: ").unwrap_or(&error.message).to_owned()),
             Err(raised @ Failure::Postgres(_)) => return Err(raised),

@@ -1,5 +1,5 @@
-//! A filter that attacks its host. Its configuration is the crime, on the side that the text is on. What is expected of the host is in
-//! `extension/sandbox/tests/filters.rs`.
+//! A filter that attacks its host. Its configuration is the crime, bare or as `{"crime": "..."}`, on the side that the text is on. What is expected of the
+//! host is in `extension/sandbox/tests/filters.rs`, and what of SQL in `tests/sql/filter_catalog`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,7 +21,7 @@ impl Filter for HostileFilter {
 
     fn prompt(config: &str, mut messages: Vec<Message>) -> Result<PromptVerdict, String> {
         let text = messages.first().map(Message::text).unwrap_or_default();
-        Ok(match config {
+        Ok(match crime(config) {
             "false-memo" => PromptVerdict::Change((messages, Some("{not json".to_owned()))),
             "message-flood" => {
                 messages = (0..3_000_000).map(|_| Message { role: Role::User, parts: vec![Part::Text(String::new())] }).collect();
@@ -32,10 +32,10 @@ impl Filter for HostileFilter {
     }
 
     fn response(config: &str, _channel: Channel, _memo: Option<&str>) -> Result<Answer, String> {
-        if config == "no-response" {
+        if crime(config) == "no-response" {
             return Err("it will not".to_owned());
         }
-        Ok(Answer { crime: config.to_owned(), pushes: 0 })
+        Ok(Answer { crime: crime(config).to_owned(), pushes: 0 })
     }
 }
 
@@ -64,6 +64,11 @@ impl ResponseFilter for Answer {
             _ => Ok(Verdict::Emit(String::new())),
         }
     }
+}
+
+/// SQL has JSON objects only.
+fn crime(config: &str) -> &str {
+    config.strip_prefix(r#"{"crime":""#).and_then(|rest| rest.strip_suffix(r#""}"#)).unwrap_or(config)
 }
 
 fn commit(crime: &str, text: &str) -> Result<String, String> {

@@ -1,0 +1,115 @@
+//! Filters that this backend has called, so that a warm call asks no table. They count as long as the models of [`known_models`](super::known_models) do.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pg_llm_gateway::filters::FilterStep;
+use pg_llm_sandbox::{Digest, Filter};
+
+use super::builtin_filters::{self, BuiltinFilter};
+use super::filters::{self, Component, StoredFilter};
+use super::modules;
+use crate::backend::errors::{Failure, SqlError, State};
+use crate::backend::{news, runtime};
+
+/// A filter as it was read.
+struct KnownFilter {
+    component: KnownComponent,
+    config: Arc<str>,
+    prompt: bool,
+    response: bool,
+    /// The news number that it was read under; none: it counts for one call.
+    as_of: Option<u64>,
+}
+
+enum KnownComponent {
+    Builtin(&'static BuiltinFilter),
+    Uploaded(Digest),
+}
+
+static KNOWN: Mutex<Option<HashMap<String, Arc<KnownFilter>>>> = Mutex::new(None);
+/// More filters than this are forgotten, and read again when they are called.
+const MOST_KNOWN: usize = 256;
+
+/// The table that an entry comes from. A module's row never changes: its key is a digest of what it holds.
+const TABLES: [&CStr; 1] = [c"filters"];
+
+/// The filter of this name, loaded, as one step of a chain.
+pub(super) fn step(name: &str) -> Result<FilterStep, Failure> {
+    let known = find(name)?;
+    let (code, component) = known.component.load()?;
+    Ok(FilterStep {
+        name: name.to_owned(),
+        code,
+        component,
+        config: Arc::clone(&known.config),
+        prompt: known.prompt,
+        response: known.response,
+    })
+}
+
+fn find(name: &str) -> Result<Arc<KnownFilter>, SqlError> {
+    let number = news::number();
+    let ours = news::is_ours();
+    if let Some(known) = with_known(|known| known.get(name).cloned())
+        && known.as_of == Some(number)
+        && !ours
+    {
+        return Ok(known);
+    }
+    // In this order: whatever changes behind the triggers' back first disables one, and we hear of that.
+    let lasting = !ours && !news::is_in_parallel() && news::is_announced(&TABLES);
+    let mut known = match filters::read(name)? {
+        Some(stored) => stored_filter(&stored)?,
+        None => match builtin_filters::find(name)? {
+            Some(builtin) => builtin_filter(builtin, "{}"),
+            None => return Err(filters::unknown(name)),
+        },
+    };
+    known.as_of = (lasting && news::number() == number).then_some(number);
+    let known = Arc::new(known);
+    with_known(|all| {
+        if all.len() >= MOST_KNOWN {
+            all.clear();
+        }
+        all.insert(name.to_owned(), Arc::clone(&known));
+    });
+    Ok(known)
+}
+
+fn stored_filter(stored: &StoredFilter) -> Result<KnownFilter, SqlError> {
+    match stored.component {
+        Component::Builtin => match builtin_filters::find(&stored.filter_type)? {
+            Some(builtin) => Ok(builtin_filter(builtin, &stored.config)),
+            None => Err(SqlError::new(State::SetUp, format!("pg_llm: this version has no built-in filter \"{}\"", stored.filter_type))),
+        },
+        Component::Uploaded(digest) => {
+            let sides = stored.report()?.description.sides;
+            Ok(known_filter(KnownComponent::Uploaded(digest), &sides, &stored.config))
+        }
+    }
+}
+
+fn builtin_filter(builtin: &'static BuiltinFilter, config: &str) -> KnownFilter {
+    known_filter(KnownComponent::Builtin(builtin), &builtin.report.description.sides, config)
+}
+
+fn known_filter(component: KnownComponent, sides: &[String], config: &str) -> KnownFilter {
+    let has = |side| sides.iter().any(|named| named == side);
+    KnownFilter { component, config: config.into(), prompt: has("prompt"), response: has("response"), as_of: None }
+}
+
+impl KnownComponent {
+    /// Its code, and the digest of the component that it was made from.
+    fn load(&self) -> Result<(Filter, Digest), Failure> {
+        match self {
+            Self::Builtin(builtin) => Ok((runtime::builtin_filter(builtin)?, builtin.digest)),
+            Self::Uploaded(digest) => Ok((runtime::uploaded(digest, || modules::wasm(digest))?, *digest)),
+        }
+    }
+}
+
+fn with_known<T>(work: impl FnOnce(&mut HashMap<String, Arc<KnownFilter>>) -> T) -> T {
+    work(KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+}
