@@ -91,9 +91,15 @@ fn an_import_that_is_not_granted_is_refused_by_its_name() {
     for import in [
         "wasi:sockets/tcp@0.2.0",
         "wasi:sockets/instance-network@0.2.3",
-        "wasi:filesystem/preopens@0.2.0",
-        "wasi:cli/environment@0.2.0",
         "wasi:http/outgoing-handler@0.2.0",
+        "wasi:cli/run@0.2.0",
+        "wasi:keyvalue/store@0.2.0",
+        // Near misses of what is granted: versions that there are not, or not here.
+        "wasi:cli/environment@0.2.13",
+        "wasi:cli/environment@0.3.0",
+        "wasi:cli/environment@0.2.0-rc-2023-12-05",
+        "wasi:cli/environment",
+        "wasi:filesystem/preopen@0.2.0",
         // Near misses: another version of ours, another interface, another package.
         "pg-llm:guest/http@0.9.0",
         "pg-llm:guest/http@1.0.1",

@@ -19,6 +19,7 @@ use crate::patience::{self, Cause, Patience};
 use crate::signing::token_cache::TokenCache;
 use crate::ticker::Ticker;
 use crate::transport::Agents;
+use crate::wasi::Wasi;
 use crate::wit::pg_llm::guest::types::Failure;
 
 /// What a call may do. Made by whoever knows the model; nothing in it comes from the guest.
@@ -148,6 +149,8 @@ pub(crate) struct CallState {
     pub(crate) usage: Usage,
     /// The latest response that the guest dropped before its end.
     pub(crate) unread: Option<Response>,
+    /// Of a guest that has used any of it.
+    pub(crate) wasi: Option<Box<Wasi>>,
     /// The thread's CPU clock when the guest was entered.
     entered_at: Duration,
 }
@@ -182,6 +185,7 @@ impl Call {
             ticker: Arc::clone(&runtime.ticker),
             table,
             unread: None,
+            wasi: None,
             usage: Usage::default(),
             entered_at: Duration::ZERO,
         };
@@ -207,7 +211,10 @@ impl Call {
         let state = self.store.data_mut();
         state.usage.cpu += thread_cpu().saturating_sub(state.entered_at);
         state.usage.peak_memory = state.limiter.peak_memory;
-        result.map_err(|e| self.explain(&e))
+        result.map_err(|e| {
+            self.store.data_mut().end_output();
+            self.explain(&e)
+        })
     }
 
     fn explain(&self, error: &wasmtime::Error) -> CallError {
@@ -222,20 +229,26 @@ impl Call {
         if let Some(error) = self.host_cause() {
             return error;
         }
+        if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+            return CallError::Guest(GuestFault::Trap(self.with_last_words(&format!("exit with status {}", exit.0))));
+        }
         let fault = match (state.limiter.exceeded, error.downcast_ref::<Trap>()) {
             (_, Some(Trap::StackOverflow)) => GuestFault::Stack,
             (Some(Exceeded::Memory), _) => GuestFault::Memory(state.limits.memory_bytes),
             (Some(Exceeded::Table), _) => GuestFault::Table(state.limits.table_elements),
             // The trap's own words, and the guest's last ones, where it has any: a panic's message.
-            (None, Some(trap)) => {
-                GuestFault::Trap(match state.log.lines.iter().rev().find(|l| l.level >= crate::capabilities::log::LogLevel::Error) {
-                    Some(line) => format!("{trap} ({})", line.text),
-                    None => trap.to_string(),
-                })
-            }
+            (None, Some(trap)) => GuestFault::Trap(self.with_last_words(&trap.to_string())),
             (None, None) => GuestFault::Contract(error.root_cause().to_string()),
         };
         CallError::Guest(fault)
+    }
+
+    fn with_last_words(&self, trap: &str) -> String {
+        let lines = &self.store.data().log.lines;
+        match lines.iter().rev().find(|line| line.level >= crate::capabilities::log::LogLevel::Error) {
+            Some(line) => format!("{trap} ({})", line.text),
+            None => trap.to_owned(),
+        }
     }
 
     /// What the host ended on its own account, which no answer of the guest can hide.
@@ -249,6 +262,7 @@ impl Call {
 
     pub(crate) fn finish<T>(self, result: Result<T, CallError>) -> Outcome<T> {
         let mut state = self.store.into_data();
+        state.end_output();
         if let Some(mut response) = state.unread.take() {
             // The end of a body often follows its last event by a few microseconds.
             let _entered = patience::enter(&state.patience);

@@ -16,6 +16,7 @@ use crate::limits::Limits;
 use crate::provider::Provider;
 use crate::report::{Description, FilterDescription, Refusal, Report};
 use crate::transport::Agents;
+use crate::wasi;
 
 /// The package of the contract.
 const PACKAGE: &str = "pg-llm:guest/";
@@ -188,13 +189,13 @@ impl Surface {
             });
         }
         for import in &self.imports {
-            if world.imports.iter().any(|name| *import == contract(name)) {
+            if world.imports.iter().any(|name| *import == contract(name)) || wasi::is_granted(import) {
                 continue;
             }
             let named =
                 import.strip_prefix(PACKAGE).and_then(|name| name.strip_suffix(WIT_VERSION)).and_then(|name| name.strip_suffix('@'));
             let hint = if import.starts_with("wasi:") {
-                format!("A {} runs without WASI: build it for wasm32-unknown-unknown, or stub WASI out.", world.what)
+                wasi::REFUSED.to_owned()
             } else if import.starts_with(PACKAGE) && !named.is_some_and(|name| PROVIDER.imports.contains(&name)) {
                 format!("This server speaks {PACKAGE}*@{WIT_VERSION}.")
             } else {

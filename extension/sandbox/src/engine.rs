@@ -11,7 +11,7 @@ use crate::ticker::Ticker;
 
 /// Names the configuration below, wasmtime's version and the processor family. Compiled code is only ever used under the name that it was made
 /// under. Raise the number with every change of [`config`].
-pub const ENGINE_ID: &str = concat!("wasmtime-48.0.8-config-1-", env!("PG_LLM_TARGET_ARCH"));
+pub const ENGINE_ID: &str = concat!("wasmtime-48.0.8-config-2-", env!("PG_LLM_TARGET_ARCH"));
 
 /// What both the compiler and the server use. wasmtime refuses code that was compiled with anything else.
 fn config() -> Config {
@@ -30,10 +30,11 @@ fn config() -> Config {
         .memory_may_move(true)
         .memory_init_cow(false)
         .with_custom_code_memory(Some(Arc::new(Protect)))
+        // For the adapters that wasmtime itself puts between the parts of a component; of an upload's own modules it is refused (`compile`).
+        .wasm_multi_memory(true)
         // Proposals that no tool chain of ours needs.
         .wasm_tail_call(false)
         .wasm_relaxed_simd(false)
-        .wasm_multi_memory(false)
         .wasm_memory64(false)
         .wasm_wide_arithmetic(false)
         .wasm_custom_page_sizes(false);

@@ -26,6 +26,7 @@ mod signing;
 pub mod threads;
 mod ticker;
 mod transport;
+mod wasi;
 mod wit;
 
 use std::path::PathBuf;

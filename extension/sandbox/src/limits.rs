@@ -38,7 +38,7 @@ impl Default for Limits {
         Self {
             memory_bytes: 64 << 20,
             table_elements: 100_000,
-            instances: 32,
+            instances: 48,
             cpu: Duration::from_secs(10),
             request_bytes: 64 << 20,
             response_bytes: 32 << 20,

@@ -43,6 +43,7 @@ impl Provider {
     pub(crate) fn link(runtime: &Runtime, agents: &Arc<Agents>, component: &Component) -> Result<Self, SandboxError> {
         let mut linker = Linker::<CallState>::new(&runtime.engine);
         let pre = Instance::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
+            .and_then(|()| crate::wasi::link(&mut linker, component))
             .and_then(|()| linker.instantiate_pre(component))
             .and_then(ProviderPre::new)
             .map_err(|e| SandboxError::Link(format!("{e:#}")))?;

@@ -39,7 +39,7 @@ impl LogBuffer {
         Self { left: bytes, ..Self::default() }
     }
 
-    fn push(&mut self, level: LogLevel, message: &str) {
+    pub(crate) fn push(&mut self, level: LogLevel, message: &str) {
         let cost = message.len().saturating_add(LINE_BYTES);
         let Some(left) = self.left.checked_sub(cost) else {
             // Full is full: a short line after a long one would tell a story with a hole in it.
