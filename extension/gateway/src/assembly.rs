@@ -2,6 +2,8 @@
 
 use pg_llm_sandbox::types::{Answer, Event, FinishReason, Part, Thinking, TokenLogprob, ToolCall, ToolCallDelta, Usage};
 
+use crate::filters;
+
 /// An answer so far.
 #[derive(Debug, Default)]
 pub(crate) struct Assembly {
@@ -18,9 +20,13 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
+    /// Counts an event as the provider gave it.
+    pub(crate) fn count(&mut self, event: &Event) {
+        self.bytes += bytes(event);
+    }
+
     /// Adds an event. Those of which something is to be shown at once are given by reference.
     pub(crate) fn push(&mut self, event: &Event) {
-        self.bytes += bytes(event);
         match event {
             Event::Started(started) => {
                 self.id.clone_from(&started.id);
@@ -71,6 +77,16 @@ impl Assembly {
     /// What the events held so far, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Takes out what is of filtered answers and not theirs to show.
+    pub(crate) fn without_words(&mut self) {
+        filters::without_words(&mut self.logprobs);
+    }
+
+    /// Forgets tool calls that will not be whole.
+    pub(crate) fn drop_calls(&mut self, indexes: &[u32]) {
+        self.calls.retain(|(index, _)| !indexes.contains(index));
     }
 
     /// The provider's terminal word was there.

@@ -9,8 +9,10 @@ use pg_llm_sandbox::{CallError as SandboxCallError, Grant, LogLine};
 use uuid::Uuid;
 
 use crate::admission::{self, Denied, Permit, Settlement};
+use crate::call_log::CallLog;
 use crate::call_options::CallOptions;
 use crate::error::{CallError, ErrorKind};
+use crate::filters::Side;
 use crate::retry::{DEFAULT_ATTEMPTS, Idempotence, wait_before_retry};
 use crate::route::Route;
 
@@ -24,7 +26,9 @@ pub(crate) struct Attempts {
     most: u32,
     idempotence: Idempotence,
     made: u32,
-    log: Vec<LogLine>,
+    log: CallLog,
+    /// Its answers are filtered: what its provider logs may hold what filters would not let through.
+    private: bool,
     /// What a request will take of the model's tokens, as far as that can be known before.
     tokens: u32,
     /// The model's tokens are limited.
@@ -43,7 +47,8 @@ impl Attempts {
             most: options.max_attempts.unwrap_or(DEFAULT_ATTEMPTS),
             idempotence: Idempotence::NotIdempotent,
             made: 0,
-            log: Vec::new(),
+            log: CallLog::default(),
+            private: route.filters.watches_answers(),
             tokens: 0,
             tokens_count: route.spec.rate_limit.tpm.is_some(),
             permit: None,
@@ -52,13 +57,13 @@ impl Attempts {
 
     /// The attempts of a request that this call makes at the same time as others, with the same deadline.
     pub(crate) fn beside(&self) -> Self {
-        Self { instance: self.instance.clone(), made: 0, log: Vec::new(), tokens: 0, permit: None, ..*self }
+        Self { instance: self.instance.clone(), made: 0, log: CallLog::default(), tokens: 0, permit: None, ..*self }
     }
 
     /// Takes in those of a request that was made beside others.
     pub(crate) fn add(&mut self, other: Self) {
         self.made += other.made;
-        self.log.extend(other.log);
+        self.log.append(other.log);
     }
 
     /// What a request of this call will take of the model's tokens.
@@ -119,7 +124,7 @@ impl Attempts {
             }
             self.made += 1;
             let (result, log) = once(route.grant(deadline, interrupt));
-            self.log.extend(log);
+            self.keep(log);
             let error = match result {
                 Ok(value) => {
                     if let Some(permit) = &mut self.permit {
@@ -149,7 +154,40 @@ impl Attempts {
 
     /// What a guest logged after its request had succeeded.
     pub(crate) fn keep(&mut self, log: Vec<LogLine>) {
-        self.log.extend(log);
+        if self.private { self.log.add_private(log) } else { self.log.add_lines(log) }
+    }
+
+    /// What a filter logged.
+    pub(crate) fn keep_of_filter(&mut self, filter: &str, log: Vec<LogLine>) {
+        self.log
+            .add_private(log.into_iter().map(|line| LogLine { text: format!("(filter \"{filter}\") {}", line.text), ..line }).collect());
+    }
+
+    /// What the caller is to be warned of.
+    pub(crate) fn warn(&mut self, what: String) {
+        self.log.warn(what);
+    }
+
+    /// The warnings so far.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        self.log.take_warnings()
+    }
+
+    /// The call's error for what a filter does not let through.
+    pub(crate) fn blocked(&mut self, filter: &str, side: Side, reason: &str) -> CallError {
+        let error = CallError::blocked(&self.instance, filter, side, reason);
+        self.close(error)
+    }
+
+    /// What the failure of a filter is to its call.
+    pub(crate) fn filter_error(&self, filter: &str, side: Side, error: &SandboxCallError) -> CallError {
+        CallError::of_filter(&self.instance, filter, side, self.timeout.as_millis(), error)
+    }
+
+    /// Ends the call with an error that is not its model's. It takes the log.
+    pub(crate) fn close(&mut self, error: CallError) -> CallError {
+        self.answered(None);
+        CallError { attempts: self.made, log: self.take_log(), ..error }
     }
 
     /// The call's error. It takes the log.
@@ -203,12 +241,12 @@ impl Attempts {
     }
 
     /// What the guest logged in all attempts.
-    pub(crate) fn into_log(self) -> Vec<LogLine> {
+    pub(crate) fn into_log(self) -> CallLog {
         self.log
     }
 
     /// The same, out of a call that goes on to be looked at.
-    pub(crate) fn take_log(&mut self) -> Vec<LogLine> {
+    pub(crate) fn take_log(&mut self) -> CallLog {
         std::mem::take(&mut self.log)
     }
 }

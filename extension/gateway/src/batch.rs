@@ -82,7 +82,7 @@ pub(crate) fn concurrency(m: &Members<'_>) -> Result<Option<usize>, ConfigError>
 /// As [`ChatOptions::parse`], and for options that only the whole call can have.
 pub fn row_options(call: &Value, row: &Value) -> Result<ChatOptions, ConfigError> {
     let own = Members::of("option", row)?;
-    if let Some(name) = NAMES.iter().chain(&["on_error", "fallback_instance"]).find(|name| own.raw(name).is_some()) {
+    if let Some(name) = NAMES.iter().chain(&["on_error", "fallback_instance", "filters"]).find(|name| own.raw(name).is_some()) {
         return Err(ConfigError::invalid(format!("option \"{name}\" is the whole call's, not a row's"), None));
     }
     let members = |value: &Value| value.as_object().cloned().unwrap_or_default();

@@ -10,6 +10,7 @@ use crate::admission::estimate;
 use crate::attempts::Attempts;
 use crate::error::CallError;
 use crate::fallback;
+use crate::filters::{Acted, Passage, Surroundings};
 use crate::fingerprint::{Deciding, Fingerprint};
 use crate::options::ChatOptions;
 use crate::outcome::ChatOutcome;
@@ -74,6 +75,7 @@ impl ChatCall {
                 request,
                 format: options.response_format.as_ref(),
                 include_raw: options.include_raw == Some(true),
+                filters: &route.filters,
             };
             deciding.fingerprint()
         })
@@ -114,27 +116,54 @@ pub(crate) fn ask(
     attempts: &mut Attempts,
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<ChatOutcome, CallError> {
+    let answered = complete(route, request, attempts, interrupt)?;
+    outcome(route, options, answered, attempts, interrupt, Some(request))
+}
+
+/// An answer, and what filters did on the way to it.
+pub(crate) struct Answered {
+    pub(crate) answer: Answer,
+    pub(crate) acted: Vec<Acted>,
+}
+
+/// One request and its answer, through the model's filters.
+pub(crate) fn complete(
+    route: &Route,
+    request: &ChatRequest,
+    attempts: &mut Attempts,
+    interrupt: &Arc<dyn Interrupt>,
+) -> Result<Answered, CallError> {
+    let Some(mut passage) = Passage::begin(route) else {
+        return Ok(Answered { answer: send(route, request, attempts, interrupt)?, acted: Vec::new() });
+    };
+    let request = passage.request(request, &mut Surroundings { route, attempts, interrupt })?;
+    let answer = send(route, &request, attempts, interrupt)?;
+    let answer = passage.answer(answer, &mut Surroundings { route, attempts, interrupt })?;
+    Ok(Answered { answer, acted: passage.take_acted() })
+}
+
+fn send(route: &Route, request: &ChatRequest, attempts: &mut Attempts, interrupt: &Arc<dyn Interrupt>) -> Result<Answer, CallError> {
     attempts.expect_tokens(|| estimate::chat(request));
     let answer = attempts.run(route, interrupt, |grant| {
         let outcome = route.provider.complete(grant, request);
         (outcome.result, outcome.log)
     })?;
     attempts.answered(answer.usage.as_ref());
-    outcome(route, options, answer, attempts, interrupt, Some(request))
+    Ok(answer)
 }
 
 /// What came of an answer. With `request` it may be asked for once more, where it does not fit its schema.
 pub(crate) fn outcome(
     route: &Route,
     options: &ChatOptions,
-    answer: Answer,
+    answered: Answered,
     attempts: &mut Attempts,
     interrupt: &Arc<dyn Interrupt>,
     request: Option<&ChatRequest>,
 ) -> Result<ChatOutcome, CallError> {
-    let (answer, structured) = match &options.response_format {
-        Some(AnswerFormat::Schema(format)) => structured::settle(route, format, answer, attempts, interrupt, request)?,
-        _ => (answer, None),
+    let (Answered { answer, acted }, structured) = match &options.response_format {
+        Some(AnswerFormat::Schema(format)) => structured::settle(route, format, answered, attempts, interrupt, request)?,
+        _ => (answered, None),
     };
     Ok(ChatOutcome {
         request_id: Uuid::now_v7(),
@@ -144,6 +173,7 @@ pub(crate) fn outcome(
         structured,
         include_raw: options.include_raw == Some(true),
         answer,
+        acted,
         cached: false,
         fallback_used: false,
         passed: Vec::new(),

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pg_llm_sandbox::CallError as SandboxCallError;
 use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::types::{EmbedAnswer, EmbedRequest, Failure, FailureKind, Purpose, Usage};
-use pg_llm_sandbox::{CallError as SandboxCallError, LogLine};
 use serde_json::Value;
 
 use crate::admission::estimate;
 use crate::attempts::Attempts;
 use crate::batch::{self, DEFAULT_CONCURRENCY};
+use crate::call_log::CallLog;
 use crate::call_options::{self, CallOptions};
 use crate::error::{CallError, ConfigError};
+use crate::filters::filter_each;
 use crate::in_flight::InFlight;
 use crate::members::Members;
 use crate::pool::MOST_THREADS;
@@ -114,8 +116,8 @@ pub struct EmbedOutcome {
     pub attempts: u32,
     /// From the call's begin to its end.
     pub latency: Duration,
-    /// What the guest logged.
-    pub log: Vec<LogLine>,
+    /// What the guests logged, and warnings.
+    pub log: CallLog,
 }
 
 impl EmbedOutcome {
@@ -260,6 +262,8 @@ pub(crate) fn ask(
     mut attempts: Attempts,
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<Answered, CallError> {
+    let filtered = filter_each(route, &request.inputs, &mut attempts, interrupt)?.map(|inputs| EmbedRequest { inputs, ..request.clone() });
+    let request = filtered.as_ref().unwrap_or(request);
     attempts.expect_tokens(|| estimate::texts(&request.inputs));
     let answer = attempts.run(route, interrupt, |grant| {
         let outcome = route.provider.embed(grant, request);

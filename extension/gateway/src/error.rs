@@ -4,9 +4,11 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use pg_llm_sandbox::types::{Failure, FailureKind};
-use pg_llm_sandbox::{CallError as SandboxCallError, LogLine};
+use pg_llm_sandbox::{CallError as SandboxCallError, GuestFault};
 
+use crate::call_log::CallLog;
 use crate::fallback;
+use crate::filters::Side;
 
 /// What is wrong with a configuration or with options.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,13 +62,17 @@ pub enum ErrorKind {
     TooLarge,
     /// The guest misbehaved.
     Guest,
+    /// A filter does not let it through.
+    Blocked,
+    /// A filter failed.
+    Filter,
     /// The host could not do its part.
     Internal,
 }
 
 impl ErrorKind {
     /// As JSON shows it.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",
             Self::TimedOut => "timed_out",
@@ -79,6 +85,8 @@ impl ErrorKind {
             Self::NoResources => "no_resources",
             Self::TooLarge => "too_large",
             Self::Guest => "guest",
+            Self::Blocked => "blocked",
+            Self::Filter => "filter",
             Self::Internal => "internal",
         }
     }
@@ -100,8 +108,8 @@ pub struct CallError {
     pub attempts: u32,
     /// Another model may do better ([`crate::fallback`]).
     pub may_fall_back: bool,
-    /// What the guest logged.
-    pub log: Vec<LogLine>,
+    /// What the guests logged, and warnings.
+    pub log: CallLog,
 }
 
 /// Longest quotation of a provider in a message and in a detail, in bytes.
@@ -134,7 +142,7 @@ impl CallError {
     }
 
     fn plain(kind: ErrorKind, message: String) -> Self {
-        Self { kind, message, detail: None, hint: None, attempts: 0, may_fall_back: false, log: Vec::new() }
+        Self { kind, message, detail: None, hint: None, attempts: 0, may_fall_back: false, log: CallLog::default() }
     }
 
     pub(crate) fn new(instance: &str, timeout_ms: u128, error: &SandboxCallError) -> Self {
@@ -145,7 +153,7 @@ impl CallError {
             hint: hint.map(str::to_owned),
             attempts: 0,
             may_fall_back: matches!(kind, ErrorKind::TimedOut | ErrorKind::Guest),
-            log: Vec::new(),
+            log: CallLog::default(),
         };
         match error {
             SandboxCallError::Failed(failure) => Self::from_failure(instance, failure),
@@ -163,6 +171,50 @@ impl CallError {
                 Some("This is a fault of the module, or one of its limits is too low for this request."),
             ),
             SandboxCallError::Host(what) => plain(ErrorKind::Internal, format!("cannot be called: {what}"), None, None),
+        }
+    }
+
+    /// A filter does not let a prompt or an answer through. `reason` is all that is said of it.
+    pub(crate) fn blocked(instance: &str, filter: &str, side: Side, reason: &str) -> Self {
+        let said = clip(reason.trim(), MESSAGE_BYTES);
+        let message = format!("filter \"{filter}\" blocked the {} of model \"{instance}\"", of(side));
+        Self {
+            detail: Some(format!("filter: {filter}, side: {}", side.name())),
+            ..Self::plain(ErrorKind::Blocked, if said.is_empty() { message } else { format!("{message}: {said}") })
+        }
+    }
+
+    /// A filter failed, or the call was over while it ran.
+    pub(crate) fn of_filter(instance: &str, filter: &str, side: Side, timeout_ms: u128, error: &SandboxCallError) -> Self {
+        let failed = || format!("filter \"{filter}\" failed on the {} of model \"{instance}\"", of(side));
+        let place = format!("filter: {filter}, side: {}", side.name());
+        let fault = |what: &str| Self {
+            detail: Some(format!("{place}\n{}", clip(what, BODY_BYTES))),
+            hint: Some(
+                "What cannot be filtered is not handed on: mend the filter or its configuration, or raise the limit that it met."
+                    .to_owned(),
+            ),
+            ..Self::plain(ErrorKind::Filter, failed())
+        };
+        match error {
+            SandboxCallError::Failed(failure) => fault(failure.message.trim()),
+            // Not its last words: a panic's quote the text that the filter was at.
+            SandboxCallError::Guest(GuestFault::Trap(what)) => {
+                fault(&format!("it trapped: {}", what.split(" (").next().unwrap_or_default()))
+            }
+            SandboxCallError::Guest(other) => fault(&other.to_string()),
+            SandboxCallError::Stopped => Self::cancelled(),
+            SandboxCallError::TimedOut => Self {
+                detail: Some(place),
+                hint: Some("Raise timeout_ms: the option, the model's configuration, or pg_llm.timeout_ms.".to_owned()),
+                ..Self::plain(
+                    ErrorKind::TimedOut,
+                    format!("filter \"{filter}\" was not done with the {} of model \"{instance}\" within {timeout_ms} ms", of(side)),
+                )
+            },
+            SandboxCallError::Host(what) => {
+                Self { detail: Some(place), ..Self::plain(ErrorKind::Internal, format!("filter \"{filter}\" cannot run: {what}")) }
+            }
         }
     }
 
@@ -193,7 +245,22 @@ impl CallError {
         };
         let message = if said.is_empty() { format!("model \"{instance}\" {verb}") } else { format!("model \"{instance}\" {verb}: {said}") };
         let may_fall_back = fallback::may_help(failure.kind);
-        Self { kind, message, detail: Some(detail(failure)), hint: hint(instance, failure), attempts: 0, may_fall_back, log: Vec::new() }
+        Self {
+            kind,
+            message,
+            detail: Some(detail(failure)),
+            hint: hint(instance, failure),
+            attempts: 0,
+            may_fall_back,
+            log: CallLog::default(),
+        }
+    }
+}
+
+fn of(side: Side) -> &'static str {
+    match side {
+        Side::Prompt => "prompt",
+        Side::Response => "answer",
     }
 }
 

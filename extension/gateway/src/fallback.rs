@@ -8,12 +8,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pg_llm_sandbox::LogLine;
 use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::types::FailureKind as F;
 use serde_json::{Value, json};
 
 use crate::attempts::Attempts;
+use crate::call_log::CallLog;
 use crate::call_options::CallOptions;
 use crate::chat::{self, ChatCall, Original};
 use crate::error::{CallError, ConfigError, ErrorKind, clip};
@@ -206,19 +206,19 @@ impl Turns {
 
     /// The answer that had turn `at`, with what became of the other turns.
     fn finish(&mut self, at: usize, mut answer: ChatOutcome) -> ChatOutcome {
-        let mut log = Vec::new();
+        let mut log = CallLog::default();
         answer.fallback_used = at > 0;
         answer.passed = self.taken.drain(..).map(|(instance, turn)| passed(instance, turn, &mut log)).collect();
         answer.attempts += answer.passed.iter().map(|p| p.attempts).sum::<u32>();
         answer.latency = self.started.elapsed();
-        log.append(&mut answer.log);
+        log.append(std::mem::take(&mut answer.log));
         answer.log = log;
         answer
     }
 
     /// The first model's error, whose DETAIL says what became of the others.
     pub(crate) fn take_error(&mut self) -> CallError {
-        let mut log = Vec::new();
+        let mut log = CallLog::default();
         let mut turns = std::mem::take(&mut self.taken).into_iter();
         let Some((_, Turn::Failed(mut error))) = turns.next() else { return CallError::internal("no model was asked") };
         let mut others = String::new();
@@ -231,7 +231,7 @@ impl Turns {
             };
             let _ = write!(others, "\nFallback \"{}\": {said}", clip(&passed.instance, 50));
         }
-        error.log.append(&mut log);
+        error.log.append(log);
         let own = error.detail.take().unwrap_or_default();
         error.detail = Some(clip(&own, DETAIL.saturating_sub(others.len())) + &others).filter(|detail| !detail.is_empty());
         *error
@@ -239,10 +239,8 @@ impl Turns {
 }
 
 /// The end of a turn whose answer is not the call's. What its guest logged goes to `log`, with the model's name.
-fn passed(instance: String, turn: Turn, log: &mut Vec<LogLine>) -> Passed {
-    let mut keep = |lines: &mut Vec<LogLine>| {
-        log.extend(lines.drain(..).map(|line| LogLine { text: format!("(model \"{instance}\") {}", line.text), ..line }));
-    };
+fn passed(instance: String, turn: Turn, log: &mut CallLog) -> Passed {
+    let mut keep = |of_turn: &mut CallLog| log.append(std::mem::take(of_turn).of_model(&instance));
     let (attempts, why) = match turn {
         Turn::Answered(mut outcome) => {
             keep(&mut outcome.log);

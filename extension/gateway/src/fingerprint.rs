@@ -4,6 +4,7 @@ use pg_llm_sandbox::Digest;
 use pg_llm_sandbox::types::ChatRequest;
 use ring::digest::{Context, SHA256};
 
+use crate::filters::FilterChain;
 use crate::record::{Record, put_text};
 use crate::structured::AnswerFormat;
 
@@ -25,11 +26,13 @@ pub(crate) struct Deciding<'a> {
     /// What the gateway holds the answer against.
     pub(crate) format: Option<&'a AnswerFormat>,
     pub(crate) include_raw: bool,
+    /// What request and answer go through.
+    pub(crate) filters: &'a FilterChain,
 }
 
 impl Deciding<'_> {
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        let Self { instance, component, endpoint, request, format, include_raw } = self;
+        let Self { instance, component, endpoint, request, format, include_raw, filters } = self;
         let mut context = Context::new(&SHA256);
         let sink = &mut |bytes: &[u8]| context.update(bytes);
         put_text(VERSION, sink);
@@ -50,6 +53,7 @@ impl Deciding<'_> {
             }
         }
         include_raw.put(sink);
+        filters.put(sink);
         let mut fingerprint = Fingerprint::default();
         fingerprint.copy_from_slice(context.finish().as_ref());
         fingerprint
@@ -114,8 +118,8 @@ mod tests {
     }
 
     fn of(request: &ChatRequest) -> Fingerprint {
-        Deciding { instance: "m", component: &[7; 32], endpoint: Some("https://a/v1".into()), request, format: None, include_raw: false }
-            .fingerprint()
+        let (endpoint, filters) = (Some("https://a/v1".into()), &FilterChain::default());
+        Deciding { instance: "m", component: &[7; 32], endpoint, request, format: None, include_raw: false, filters }.fingerprint()
     }
 
     #[test]
@@ -299,7 +303,16 @@ mod tests {
             schema("a", false, "object"),
             schema("a", true, "array"),
         ];
-        let base = || Deciding { instance: "m", component: &[7; 32], endpoint: None, request: &request, format: None, include_raw: false };
+        let filters = &FilterChain::default();
+        let base = || Deciding {
+            instance: "m",
+            component: &[7; 32],
+            endpoint: None,
+            request: &request,
+            format: None,
+            include_raw: false,
+            filters,
+        };
         let mut all = vec![
             base(),
             Deciding { instance: "n", ..base() },

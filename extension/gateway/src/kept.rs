@@ -6,16 +6,18 @@ use pg_llm_sandbox::types::{Answer, FinishReason, Part, Thinking, ToolCallDelta}
 use uuid::Uuid;
 
 use crate::caching::{CacheTerms, Caching};
+use crate::call_log::CallLog;
 use crate::chat::ChatCall;
 use crate::confidence;
 use crate::extract;
+use crate::filters::Action;
 use crate::outcome::ChatOutcome;
 use crate::record::{Record, put_text};
 use crate::stream::{Delta, StreamOutcome};
 use crate::structured::AnswerFormat;
 
 /// Another one wherever the bytes that follow it change their meaning: what was kept in another form is not there.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 impl ChatCall {
     /// On which terms its answer may come from the cache; none where it may not.
@@ -26,17 +28,19 @@ impl ChatCall {
         }
     }
 
-    /// What is kept of this call's outcome; none for what is not: an answer that was cut off, held back or ended in a way of its own, one that another model
+    /// What is kept of this call's outcome; none for what is not: an answer that was cut off, held back or ended in a way of its own, one that a filter should have seen, one that another model
     /// gave in the place of this one, and one that comes out of the cache.
     pub fn to_kept(&self, outcome: &ChatOutcome) -> Option<Vec<u8>> {
         let whole = matches!(outcome.answer.finish_reason, Some(FinishReason::Stop | FinishReason::ToolCalls));
-        if !whole || outcome.cached || !outcome.passed.is_empty() || outcome.instance != self.route().instance {
+        let filtered = outcome.acted.iter().all(|acted| acted.action != Action::LeftOut);
+        if !whole || !filtered || outcome.cached || !outcome.passed.is_empty() || outcome.instance != self.route().instance {
             return None;
         }
         let mut kept = Vec::new();
         let sink = &mut |bytes: &[u8]| kept.extend_from_slice(bytes);
         VERSION.put(sink);
         put_text(&outcome.model_name, sink);
+        outcome.acted.put(sink);
         outcome.structured.as_ref().map(|s| s.text.clone()).put(sink);
         let Answer { id, model, parts, finish_reason, usage, logprobs, raw } = &outcome.answer;
         id.put(sink);
@@ -61,6 +65,7 @@ impl ChatCall {
             return None;
         }
         let model_name = String::read(bytes)?;
+        let acted = Vec::read(bytes)?;
         let structured = Option::<String>::read(bytes)?.map(|text| extract::read(&text)).transpose().ok()?;
         let answer = Answer::read(bytes)?;
         if !bytes.is_empty() {
@@ -79,6 +84,7 @@ impl ChatCall {
             instance: self.route().instance.clone(),
             model_name,
             answer,
+            acted,
             format,
             structured,
             include_raw: self.options().include_raw == Some(true),
@@ -87,7 +93,7 @@ impl ChatCall {
             passed: Vec::new(),
             attempts: 0,
             latency,
-            log: Vec::new(),
+            log: CallLog::default(),
         };
         // One that another model is to be asked for as well is asked for anew.
         self.is_sure(&outcome).then_some(outcome)

@@ -11,6 +11,7 @@ mod assembly;
 mod attempts;
 mod batch;
 mod caching;
+mod call_log;
 mod call_options;
 mod chat;
 mod confidence;
@@ -42,6 +43,7 @@ mod structured;
 
 pub use batch::{Batch, BatchOptions, Order, row_options};
 pub use caching::{CacheTerms, Caching, MAX_TTL_S};
+pub use call_log::{CallLog, NOTHING};
 pub use call_options::CallOptions;
 pub use chat::ChatCall;
 pub use embed_call::EmbedCall;

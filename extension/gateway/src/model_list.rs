@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use pg_llm_sandbox::LogLine;
 use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::types::ModelInfo;
 
 use crate::attempts::Attempts;
+use crate::call_log::CallLog;
 use crate::error::CallError;
 use crate::route::Route;
 
@@ -14,7 +14,7 @@ use crate::route::Route;
 ///
 /// # Errors
 /// As [`crate::ChatCall::run`].
-pub fn list_models(route: &Route, interrupt: &Arc<dyn Interrupt>) -> Result<(Vec<ModelInfo>, Vec<LogLine>), CallError> {
+pub fn list_models(route: &Route, interrupt: &Arc<dyn Interrupt>) -> Result<(Vec<ModelInfo>, CallLog), CallError> {
     let mut attempts = Attempts::begin(route, &route.spec.defaults.call).idempotent();
     let settings = route.spec.settings_text();
     let models = attempts.run(route, interrupt, |grant| {

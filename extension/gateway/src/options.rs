@@ -116,10 +116,10 @@ pub(crate) const DEFAULTABLE: &[&str] = &[
     "on_error",
 ];
 
-const PER_CALL: &[&str] = &["messages", "images", "documents"];
+const PER_CALL: &[&str] = &["messages", "images", "documents", "filters"];
 
 /// Options of the design that no code reads yet.
-const LATER: &[&str] = &["filters", "enable_rag", "knowledge_limit"];
+const LATER: &[&str] = &["enable_rag", "knowledge_limit"];
 
 /// Options that only calls of several models have.
 const OF_PARALLEL: [&str; 2] = ["strategy", "judge_instance"];
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn an_option_of_a_later_version_is_refused_and_not_ignored() {
-        assert_eq!(ChatOptions::parse(&json!({"filters": []})).unwrap_err().kind, ConfigErrorKind::NotSupported);
+        assert_eq!(ChatOptions::parse(&json!({"enable_rag": true})).unwrap_err().kind, ConfigErrorKind::NotSupported);
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use pg_llm_sandbox::LogLine;
 use pg_llm_sandbox::types::{Answer, FinishReason, Part, TokenLogprob, Usage};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::call_log::CallLog;
 use crate::fallback::Passed;
+use crate::filters::Acted;
 use crate::structured::{AnswerFormat, Structured};
 use crate::{confidence, extract, messages};
 
@@ -26,6 +27,8 @@ pub struct ChatOutcome {
     pub(crate) format: Option<AnswerFormat>,
     /// Its JSON, where it was asked for and came.
     pub(crate) structured: Option<Structured>,
+    /// What filters did, in the order in which they did it.
+    pub(crate) acted: Vec<Acted>,
     /// The caller wants the provider's response as it came.
     pub include_raw: bool,
     /// It was given before, and kept.
@@ -38,8 +41,8 @@ pub struct ChatOutcome {
     pub attempts: u32,
     /// From the call's begin to its end, retries included.
     pub latency: Duration,
-    /// What the guest logged.
-    pub log: Vec<LogLine>,
+    /// What the guests logged, and warnings.
+    pub log: CallLog,
 }
 
 impl ChatOutcome {
@@ -101,6 +104,7 @@ impl ChatOutcome {
             "tool_calls": tool_calls(&self.answer.parts),
             "thinking": thinking(&self.answer.parts),
             "parsed": self.parsed(),
+            "filters": some(self.acted.iter().map(Acted::to_json).collect()),
             "message": messages::to_json(&self.answer.parts),
             "logprobs": logprobs(&self.answer.logprobs),
             "provider_response_id": self.answer.id,
@@ -178,7 +182,9 @@ fn logprobs(tokens: &[TokenLogprob]) -> Value {
         let top: Vec<Value> = token.alternatives.iter().map(|t| json!({"token": t.token, "logprob": t.logprob})).collect();
         json!({"token": token.token, "logprob": token.logprob, "top": top})
     };
-    some(tokens.iter().map(shown).collect())
+    // Filtered answers have none, but for their confidence.
+    let words = tokens.iter().any(|token| !token.token.is_empty());
+    some(if words { tokens.iter().map(shown).collect() } else { Vec::new() })
 }
 
 /// Null where there is nothing.

@@ -8,6 +8,8 @@ use pg_llm_sandbox::types::{
     Thinking, TokenLogprob, Tool, ToolCall, ToolChoice, ToolResult, TopLogprob, Usage,
 };
 
+use crate::filters::{Acted, Action, Side};
+
 /// Takes bytes.
 pub(crate) type Sink<'s> = &'s mut dyn FnMut(&[u8]);
 
@@ -176,6 +178,7 @@ record! {
     Usage { input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, raw }
     TokenLogprob { token, logprob, alternatives }
     TopLogprob { token, logprob }
+    Acted { name, side, action }
 }
 
 variant! {
@@ -184,6 +187,8 @@ variant! {
     Part { 0 => Text(text), 1 => Image(media), 2 => Document(media), 3 => ToolCall(call), 4 => ToolResult(result), 5 => Thinking(thinking) }
     ToolChoice { 0 => Auto, 1 => None, 2 => Required, 3 => Named(name) }
     ResponseFormat { 0 => Text, 1 => JsonObject, 2 => JsonSchema(format) }
+    Side { 0 => Prompt, 1 => Response }
+    Action { 0 => Changed, 1 => Cut, 2 => LeftOut }
     FinishReason { 0 => Stop, 1 => Length, 2 => ToolCalls, 3 => ContentFilter, 4 => Other(word) }
 }
 

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use pg_llm_sandbox::LogLine;
 use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::types::{Ranked, RerankRequest};
 use serde_json::Value;
 
 use crate::admission::estimate;
 use crate::attempts::Attempts;
+use crate::call_log::CallLog;
 use crate::call_options::{self, CallOptions};
 use crate::error::{CallError, ConfigError};
+use crate::filters::filter_texts;
 use crate::members::Members;
 use crate::route::Route;
 
@@ -46,8 +47,8 @@ impl RerankOptions {
 pub struct RerankOutcome {
     /// Best first.
     pub results: Vec<Ranked>,
-    /// What the guest logged.
-    pub log: Vec<LogLine>,
+    /// What the guests logged, and warnings.
+    pub log: CallLog,
 }
 
 /// Asks for the order of `documents`. `options` are over the model's already ([`RerankOptions::over`]).
@@ -62,11 +63,17 @@ pub fn rerank(
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<RerankOutcome, CallError> {
     let mut attempts = Attempts::begin(route, &options.call).idempotent();
+    let mut texts = documents;
+    texts.push(query);
+    if let Some(filtered) = filter_texts(route, &texts, &mut attempts, interrupt)? {
+        texts = filtered;
+    }
+    let query = texts.pop().unwrap_or_default();
     let request = RerankRequest {
         model: route.spec.model_name.clone(),
         settings: route.spec.settings_text(),
         query,
-        documents,
+        documents: texts,
         top_n: options.top_n,
         extra_body: options.call.extra_body_text(),
     };

@@ -55,6 +55,23 @@ impl Route {
     }
 
     pub(crate) fn grant(&self, deadline: Instant, interrupt: &Arc<dyn Interrupt>) -> Grant {
+        Grant {
+            endpoint: self.spec.endpoint.clone(),
+            private_ok: self.private_ok,
+            token_hosts: Arc::clone(&self.token_hosts),
+            keys: Arc::clone(&self.keys),
+            limits: self.limits(),
+            deadline,
+            interrupt: Arc::clone(interrupt),
+        }
+    }
+
+    /// What a filter of its calls is granted: the same limits, and nothing to reach.
+    pub(crate) fn filter_grant(&self, deadline: Instant, interrupt: &Arc<dyn Interrupt>) -> Grant {
+        Grant::without_network(self.limits(), deadline, Arc::clone(interrupt))
+    }
+
+    fn limits(&self) -> Limits {
         let own = self.spec.limits;
         let mut limits = self.limits.clone();
         if let Some(mb) = own.memory_mb {
@@ -66,14 +83,6 @@ impl Route {
         if let Some(bytes) = own.response_bytes {
             limits.response_bytes = limits.response_bytes.min(bytes);
         }
-        Grant {
-            endpoint: self.spec.endpoint.clone(),
-            private_ok: self.private_ok,
-            token_hosts: Arc::clone(&self.token_hosts),
-            keys: Arc::clone(&self.keys),
-            limits,
-            deadline,
-            interrupt: Arc::clone(interrupt),
-        }
+        limits
     }
 }

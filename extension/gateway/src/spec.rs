@@ -92,13 +92,15 @@ const OWN: &[&str] = &[
     "max_concurrency",
     "rate_limit",
     "circuit_breaker",
+    "filters",
+    "on_filter_error",
 ];
 /// Taken out of the configuration and encrypted.
 const SECRET: &[&str] = &["api_key", "keys", "access_key_id", "access_key_secret", "session_token"];
 /// How the names of settings end that say where access tokens come from.
 const TOKEN_URL: &str = "token_url";
 /// Keys of the design that no code reads yet.
-const LATER: &[&str] = &["filters", "budget", "price", "on_filter_error"];
+const LATER: &[&str] = &["budget", "price"];
 const LIMITS: [&str; 3] = ["memory_mb", "cpu_ms", "response_bytes"];
 
 impl ModelSpec {

@@ -1,10 +1,11 @@
 //! One chat whose answer is handed on piece by piece.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pg_llm_sandbox::interrupt::Interrupt;
-use pg_llm_sandbox::types::{ChatRequest, Event, Started, ToolCallDelta};
+use pg_llm_sandbox::types::{ChatRequest, Event, FinishReason, Started, ToolCallDelta};
 use pg_llm_sandbox::{CallError as SandboxCallError, ChatStream, GuestFault};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -12,9 +13,10 @@ use uuid::Uuid;
 use crate::admission::estimate;
 use crate::assembly::Assembly;
 use crate::attempts::Attempts;
-use crate::chat::{Original, outcome, request};
+use crate::chat::{Answered, Original, outcome, request};
 use crate::error::{CallError, ErrorKind};
 use crate::fallback::{Fallback, Turns};
+use crate::filters::{Acted, AnswerFilter, Passage, Surroundings};
 use crate::kept;
 use crate::options::ChatOptions;
 use crate::outcome::ChatOutcome;
@@ -40,6 +42,12 @@ pub struct AnswerStream {
     attempts: Attempts,
     state: State,
     assembly: Assembly,
+    /// Where filters look at the answer.
+    filter: Option<Box<AnswerFilter>>,
+    /// Filtered, and not handed on yet.
+    filtered: VecDeque<Event>,
+    /// What filters did.
+    acted: Vec<Acted>,
     /// Most bytes that the events may hold.
     most: u64,
     /// When the first and the latest token came, since the call began.
@@ -64,10 +72,18 @@ struct Begun {
     most: u64,
 }
 
+/// A stream that has begun, and the filters that its request went through.
+struct Opened {
+    begun: Begun,
+    passage: Option<Passage>,
+}
+
 enum State {
     Fresh(Box<ChatRequest>),
     /// With its first piece, until that is handed on.
     Running(Box<ChatStream>, Option<Event>),
+    /// The provider is done, or not waited for any more.
+    Ending,
     /// Over an answer that is there already.
     Replaying(std::vec::IntoIter<Delta>),
     Over,
@@ -124,6 +140,9 @@ impl AnswerStream {
             begun: false,
             attempts,
             assembly: Assembly::default(),
+            filter: None,
+            filtered: VecDeque::new(),
+            acted: Vec::new(),
             most: 0,
             tokens: None,
         }
@@ -153,6 +172,11 @@ impl AnswerStream {
         self.assembly.model().unwrap_or(&self.route.spec.model_name)
     }
 
+    /// What the caller is to be warned of by now, once.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        self.attempts.take_warnings()
+    }
+
     /// The provider's id of the response, once it has said so.
     pub fn provider_response_id(&self) -> Option<&str> {
         self.assembly.id()
@@ -174,37 +198,116 @@ impl AnswerStream {
                     return Ok(delta);
                 }
                 State::Fresh(request) => match self.open(&request) {
-                    Ok(Begun { stream, assembly, first, most }) => {
+                    Ok(Opened { begun: Begun { stream, assembly, first, most }, passage }) => {
                         (self.begun, self.assembly, self.most) = (true, assembly, most);
+                        self.filter_with(passage);
                         self.state = State::Running(Box::new(stream), first);
                         return Ok(Some(Delta::Started));
                     }
                     Err(error) => self.state = State::Fresh(Box::new(self.ask_instead(error)?)),
                 },
-                State::Running(mut stream, first) => {
-                    let event = match first {
-                        Some(event) => event,
-                        None => match stream.next() {
-                            Ok(Some(event)) => event,
-                            Ok(None) => return self.end(*stream).map(Some),
-                            Err(error) => return Err(self.failure(*stream, &error)),
-                        },
-                    };
-                    self.assembly.push(&event);
-                    if self.assembly.bytes() > self.most {
-                        return Err(self.failure(*stream, &too_large(self.most)));
-                    }
-                    self.state = State::Running(stream, None);
-                    if let Some(delta) = self.delta(event) {
+                State::Running(stream, first) => {
+                    if let Some(event) = self.filtered.pop_front() {
+                        self.state = State::Running(stream, first);
+                        if let Some(delta) = self.hand_on(event) {
+                            return Ok(Some(delta));
+                        }
+                    } else if let Some(delta) = self.pull(stream, first)? {
                         return Ok(Some(delta));
                     }
                 }
+                State::Ending => match self.filtered.pop_front() {
+                    Some(event) => {
+                        self.state = State::Ending;
+                        if let Some(delta) = self.hand_on(event) {
+                            return Ok(Some(delta));
+                        }
+                    }
+                    None => return self.end().map(Some),
+                },
             }
         }
     }
 
+    /// Takes one event off the provider's stream, or its end, and goes on to the state that follows.
+    fn pull(&mut self, mut stream: Box<ChatStream>, first: Option<Event>) -> Result<Option<Delta>, CallError> {
+        let next = match first {
+            Some(event) => Ok(Some(event)),
+            None => stream.next(),
+        };
+        let event = match next {
+            Ok(Some(event)) => event,
+            Ok(None) if !self.assembly.is_finished() => return Err(self.failure(*stream, &unfinished())),
+            Ok(None) => {
+                self.attempts.keep(stream.finish().log);
+                return self.finish_filters(false).map(|()| None);
+            }
+            Err(error) => return Err(self.failure(*stream, &error)),
+        };
+        self.assembly.count(&event);
+        if self.assembly.bytes() > self.most {
+            return Err(self.failure(*stream, &too_large(self.most)));
+        }
+        let Self { filter, route, attempts, interrupt, .. } = self;
+        let Some(filter) = filter else {
+            self.state = State::Running(stream, None);
+            return Ok(self.hand_on(event));
+        };
+        match filter.event(event, &mut Surroundings { route, attempts, interrupt }) {
+            Ok(events) => self.filtered.extend(events),
+            Err(mut error) => {
+                error.log.add_private(stream.finish().log);
+                return Err(error);
+            }
+        }
+        if filter.is_cut() {
+            // Nobody waits for the rest: the connection is closed before what there is is handed on.
+            self.attempts.keep(stream.finish().log);
+            self.finish_filters(true)?;
+        } else {
+            self.state = State::Running(stream, None);
+        }
+        Ok(None)
+    }
+
+    /// Has the filters give what they hold back. An answer that one of them `cut` ends as one that was too long.
+    fn finish_filters(&mut self, cut: bool) -> Result<(), CallError> {
+        let Self { filter, route, attempts, interrupt, .. } = self;
+        if let Some(filter) = filter {
+            let rest = filter.finish(&mut Surroundings { route, attempts, interrupt })?;
+            self.filtered.extend(rest.events);
+            self.assembly.drop_calls(&rest.unfinished);
+            self.acted.extend(rest.acted);
+        }
+        if cut {
+            self.filtered.push_back(Event::Finish(FinishReason::Length));
+        }
+        self.state = State::Ending;
+        Ok(())
+    }
+
+    /// The answer goes through the filters that its request went through.
+    fn filter_with(&mut self, passage: Option<Passage>) {
+        match passage.map(AnswerFilter::begin) {
+            Some(Ok(filter)) => {
+                self.assembly.without_words();
+                self.filter = Some(Box::new(filter));
+            }
+            Some(Err(mut passage)) => self.acted = passage.take_acted(),
+            None => {}
+        }
+    }
+
     /// A stream of the provider, as soon as it has begun: with its first event, or with its first piece where it matters whether one comes.
-    fn open(&mut self, request: &ChatRequest) -> Result<Begun, CallError> {
+    fn open(&mut self, request: &ChatRequest) -> Result<Opened, CallError> {
+        let mut passage = Passage::begin(&self.route);
+        let request = match &mut passage {
+            Some(passage) => {
+                let Self { route, attempts, interrupt, .. } = self;
+                &*passage.request(request, &mut Surroundings { route, attempts, interrupt })?
+            }
+            None => request,
+        };
         let patience = self.options.first_token_timeout;
         let whole_piece = patience.is_some() || self.instead.is_some();
         self.attempts.expect_tokens(|| estimate::chat(request));
@@ -224,7 +327,7 @@ impl AnswerStream {
                 Err(error) => (Err(error), stream.finish().log),
             }
         });
-        begun.map_err(|error| match patience {
+        begun.map(|begun| Opened { begun, passage }).map_err(|error| match patience {
             Some(patience) if error.kind == ErrorKind::TimedOut && Instant::now() < deadline => {
                 error.no_first_token(&self.route.instance, patience)
             }
@@ -251,8 +354,9 @@ impl AnswerStream {
         Ok(request)
     }
 
-    /// What of an event is handed on at once.
-    fn delta(&mut self, event: Event) -> Option<Delta> {
+    /// Adds an event to the answer. What of it is handed on at once.
+    fn hand_on(&mut self, event: Event) -> Option<Delta> {
+        self.assembly.push(&event);
         let delta = match event {
             Event::Text(text) => Delta::Text(text),
             Event::Thinking(text) => Delta::Thinking(text),
@@ -264,15 +368,12 @@ impl AnswerStream {
         Some(delta)
     }
 
-    fn end(&mut self, stream: ChatStream) -> Result<Delta, CallError> {
-        if !self.assembly.is_finished() {
-            return Err(self.failure(stream, &unfinished()));
-        }
-        self.attempts.keep(stream.finish().log);
+    fn end(&mut self) -> Result<Delta, CallError> {
         let output_tokens = self.assembly.output_tokens();
         let answer = std::mem::take(&mut self.assembly).answer();
         self.attempts.answered(answer.usage.as_ref());
-        let mut chat = outcome(&self.route, &self.options, answer, &mut self.attempts, &self.interrupt, None)?;
+        let answered = Answered { answer, acted: std::mem::take(&mut self.acted) };
+        let mut chat = outcome(&self.route, &self.options, answered, &mut self.attempts, &self.interrupt, None)?;
         if let Some(instead) = self.instead.take() {
             chat = instead.turns.answer(chat);
         }
@@ -304,6 +405,7 @@ fn begin(stream: &mut ChatStream, whole_piece: bool, most: u64) -> Result<(Assem
         if is_piece(&event) {
             return Ok((assembly, Some(event)));
         }
+        assembly.count(&event);
         assembly.push(&event);
         if assembly.bytes() > most {
             return Err(too_large(most));

@@ -9,8 +9,10 @@ use pg_llm_sandbox::types::{Answer, ChatRequest, FinishReason, JsonSchemaFormat,
 use serde_json::Value;
 
 use crate::attempts::Attempts;
+use crate::chat::{self, Answered};
 use crate::error::{CallError, ErrorKind, clip};
 use crate::extract;
+use crate::filters;
 use crate::route::Route;
 use crate::schema::{Halt, JsonSchema};
 
@@ -97,16 +99,17 @@ enum Verdict {
 pub(crate) fn settle(
     route: &Route,
     format: &SchemaFormat,
-    mut answer: Answer,
+    answered: Answered,
     attempts: &mut Attempts,
     interrupt: &Arc<dyn Interrupt>,
     request: Option<&ChatRequest>,
-) -> Result<(Answer, Option<Structured>), CallError> {
+) -> Result<(Answered, Option<Structured>), CallError> {
+    let Answered { mut answer, mut acted } = answered;
     let mut repaired = false;
     loop {
         let wrong = match judge(format, &answer, attempts, interrupt)? {
-            Verdict::Fits(structured) => return Ok((answer, Some(structured))),
-            Verdict::WantsTools => return Ok((answer, None)),
+            Verdict::Fits(structured) => return Ok((Answered { answer, acted }, Some(structured))),
+            Verdict::WantsTools => return Ok((Answered { answer, acted }, None)),
             Verdict::CutOff => return Err(failure(attempts, &answer, "was cut off before its JSON was whole", Some("Raise max_tokens."))),
             Verdict::HeldBack => return Err(failure(attempts, &answer, "refused, or its answer was held back (content_filter)", None)),
             Verdict::Wrong(wrong) => wrong,
@@ -123,12 +126,10 @@ pub(crate) fn settle(
             // Another model may keep to the schema.
             return Err(CallError { may_fall_back: true, ..failure(attempts, &answer, &what, Some(hint)) });
         };
+        // What filters let through, and what is wrong with it, may hold what they keep from the model: they see all of it again.
         let second = repair_request(request, format, &answer, &wrong);
-        let next = attempts.run(route, interrupt, |grant| {
-            let outcome = route.provider.complete(grant, &second);
-            (outcome.result, outcome.log)
-        })?;
-        attempts.answered(next.usage.as_ref());
+        let Answered { answer: next, acted: again } = chat::complete(route, &second, attempts, interrupt)?;
+        filters::add_acted(&mut acted, again);
         repaired = true;
         answer = Answer { usage: sum(answer.usage.take(), next.usage), ..next };
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pg_llm_gateway::{Batch, BatchOptions, ChatCall, ChatOptions, ChatOutcome, ConfigError, OnError, Route, row_options};
+use pg_llm_gateway::{Batch, BatchOptions, ChatCall, ChatOptions, ChatOutcome, ConfigError, NOTHING, OnError, Route, row_options};
 use pg_llm_sandbox::interrupt::Interrupt;
 use serde_json::{Value, json};
 
@@ -146,17 +146,17 @@ impl<S: Source> Chats<S> {
     fn row(&self, key: Returned, result: Result<Answer, pg_llm_gateway::CallError>) -> Result<Vec<Returned>, Failure> {
         model_call::log(&self.calls.route, &result, |answer| match answer {
             Ok(Some(outcome)) => &outcome.log,
-            _ => &[],
+            _ => &NOTHING,
         });
-        let (error, attempts) = match result {
+        let (error, kind, attempts) = match result {
             Ok(Ok(None)) => return Ok(vec![key, Returned::Null, Returned::Null, Returned::Null]),
             Ok(Ok(Some(outcome))) => {
                 return Ok(vec![key, Returned::Text(outcome.text()), Returned::Null, Returned::Json(outcome.usage_json())]);
             }
-            Ok(Err(error)) => (SqlError::from(error), 0),
+            Ok(Err(error)) => (SqlError::from(error), None, 0),
             Err(error) => {
-                let attempts = error.attempts;
-                (SqlError::from(error), attempts)
+                let (kind, attempts) = (error.kind.name(), error.attempts);
+                (SqlError::from(error), Some(kind), attempts)
             }
         };
         let error = match self.calls.batch.on_error {
@@ -164,6 +164,7 @@ impl<S: Source> Chats<S> {
             OnError::Null => Returned::Null,
             OnError::Object => {
                 let mut error = model_call::error_members(&error);
+                error["kind"] = json!(kind);
                 error["attempts"] = json!(attempts);
                 Returned::Json(error)
             }

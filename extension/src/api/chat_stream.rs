@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pg_llm_gateway::{AnswerStream, CallError, ChatCall, ChatOptions, Delta, OnError, Route, StreamOutcome};
+use pg_llm_gateway::{AnswerStream, CallError, ChatCall, ChatOptions, Delta, NOTHING, OnError, Route, StreamOutcome};
 use pg_llm_sandbox::interrupt::Interrupt;
 use serde_json::{Value, json};
 
@@ -75,8 +75,9 @@ impl Pulled {
         self.interrupt.settle()?;
         model_call::log_of(self.stream.instance(), &next, |delta| match delta {
             Some(Delta::End(outcome)) => &outcome.chat.log,
-            _ => &[],
+            _ => &NOTHING,
         });
+        model_call::warn(&self.stream.take_warnings());
         if let (Ok(Some(Delta::End(outcome))), Some(call)) = (&next, &self.to_keep) {
             response_cache::keep(call, &outcome.chat)?;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::vec;
 
-use pg_llm_gateway::{Batch, CallError, EmbedCall, EmbedOutcome, OnError, Share};
+use pg_llm_gateway::{Batch, CallError, EmbedCall, EmbedOutcome, NOTHING, OnError, Share};
 use pg_llm_sandbox::interrupt::Interrupt;
 use pgrx::pg_sys;
 use serde_json::json;
@@ -157,7 +157,7 @@ impl Embeddings {
 
     /// The rows of one request. What it took stands in the first that has a text.
     fn rows(&mut self, places: Vec<Place>, result: Result<Option<EmbedOutcome>, CallError>) -> Result<Vec<Vec<Returned>>, Failure> {
-        model_call::log(self.call.route(), &result, |outcome| outcome.as_ref().map_or(&[], |outcome| &outcome.log));
+        model_call::log(self.call.route(), &result, |outcome| outcome.as_ref().map_or(&NOTHING, |outcome| &outcome.log));
         let (mut vectors, mut usage, mut error) = (Vec::new().into_iter(), None, None);
         match result.and_then(|outcome| outcome.map(|outcome| self.of_one_length(outcome)).transpose()) {
             Ok(None) => (),
@@ -186,13 +186,12 @@ impl Embeddings {
 
     /// What becomes of the rows of a request that failed.
     fn error(&self, failed: CallError) -> Result<Option<serde_json::Value>, Failure> {
-        let attempts = failed.attempts;
-        let error = SqlError::from(failed);
         match self.on_error {
-            OnError::Error => Err(error.into()),
+            OnError::Error => Err(SqlError::from(failed).into()),
             OnError::Null => Ok(None),
             OnError::Object => {
-                let mut error = model_call::error_members(&error);
+                let attempts = failed.attempts;
+                let mut error = model_call::error_json(failed);
                 error["attempts"] = json!(attempts);
                 Ok(Some(error))
             }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use pg_llm_gateway::{CallError, ChatOptions, OnError, Route};
+use pg_llm_gateway::{CallError, CallLog, ChatOptions, OnError, Route};
 use pg_llm_sandbox::LogLine;
 use pg_llm_sandbox::interrupt::Interrupt;
+use pgrx::PgLogLevel;
 use serde_json::{Value, json};
 
 use crate::backend::calls::Args;
@@ -46,12 +47,12 @@ pub(super) fn run<T>(call: impl FnOnce(&Arc<dyn Interrupt>) -> Result<T, CallErr
 }
 
 /// What the adapter logged, for who asks for it with `log_min_messages` or `client_min_messages`.
-pub(super) fn log<T>(route: &Route, outcome: &Result<T, CallError>, of_success: impl FnOnce(&T) -> &[LogLine]) {
+pub(super) fn log<T>(route: &Route, outcome: &Result<T, CallError>, of_success: impl FnOnce(&T) -> &CallLog) {
     log_of(&route.instance, outcome, of_success);
 }
 
 /// The same for the model of this name.
-pub(super) fn log_of<T>(instance: &str, outcome: &Result<T, CallError>, of_success: impl FnOnce(&T) -> &[LogLine]) {
+pub(super) fn log_of<T>(instance: &str, outcome: &Result<T, CallError>, of_success: impl FnOnce(&T) -> &CallLog) {
     log_lines(
         instance,
         match outcome {
@@ -61,9 +62,15 @@ pub(super) fn log_of<T>(instance: &str, outcome: &Result<T, CallError>, of_succe
     );
 }
 
-/// The same of lines that are there.
-pub(super) fn log_lines(instance: &str, lines: &[LogLine]) {
-    log_guest("provider of model", instance, lines);
+/// The same of a log that is there. What filters have not let through is for the server's log alone.
+pub(super) fn log_lines(instance: &str, log: &CallLog) {
+    warn(log.warnings());
+    log_guest("provider of model", instance, log.lines());
+    if !log.private().is_empty() && errors::guest_logs_kept() {
+        for line in log.private() {
+            errors::emit(PgLogLevel::LOG_SERVER_ONLY, &said("provider of model", instance, line));
+        }
+    }
 }
 
 /// What a filter logged.
@@ -74,8 +81,19 @@ pub(super) fn log_filter(name: &str, lines: &[LogLine]) {
 fn log_guest(what: &str, name: &str, lines: &[LogLine]) {
     if !lines.is_empty() && errors::guest_logs_wanted() {
         for line in lines {
-            errors::emit(errors::GUEST_LOG_LEVEL, &format!("pg_llm: {what} \"{name}\": {:?}: {}", line.level, line.text));
+            errors::emit(errors::GUEST_LOG_LEVEL, &said(what, name, line));
         }
+    }
+}
+
+fn said(what: &str, name: &str, line: &LogLine) -> String {
+    format!("pg_llm: {what} \"{name}\": {:?}: {}", line.level, line.text)
+}
+
+/// What the caller has to know though the call goes on.
+pub(super) fn warn(warnings: &[String]) {
+    for warning in warnings {
+        errors::emit(PgLogLevel::WARNING, &format!("pg_llm: {warning}"));
     }
 }
 
@@ -100,7 +118,10 @@ pub(super) fn error_object(instance: &str, error: CallError) -> Value {
 
 /// A failure in SQL's terms.
 pub(super) fn error_json(error: CallError) -> Value {
-    error_members(&SqlError::from(error))
+    let kind = error.kind.name();
+    let mut members = error_members(&SqlError::from(error));
+    members["kind"] = json!(kind);
+    members
 }
 
 /// An error as an object.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use pg_llm_gateway::fallback::FallbackChoice;
 use pg_llm_gateway::{
     CallError, ChatCall, ChatOptions, Ended, Judge, MOST_CANDIDATES, OnError, ParallelCall, ParallelOptions, ParallelOutcome, Route,
     Strategy, StrategyName,
@@ -100,7 +101,9 @@ fn call(args: &Args<'_>, asked: &Asked) -> Result<ParallelOutcome, Failure> {
         (StrategyName::All, _) => Strategy::All,
         // Without those that it would fall back to: the judge is the one that the caller named, or none.
         (StrategyName::Judge, Some(judge)) => {
-            let route = route::resolve(judge, privileges::current_role())?;
+            let chat = &options.chat;
+            let own = ChatOptions { filters: chat.filters.clone(), fallback: Some(FallbackChoice::Nobody), ..ChatOptions::default() };
+            let route = route::resolve_chat(judge, privileges::current_role(), &own)?;
             Strategy::Judge(Box::new(Judge::new(route, prompt, &options.chat)))
         }
         (StrategyName::Confidence | StrategyName::Judge, _) => Strategy::Confidence,

@@ -169,11 +169,11 @@ impl From<CallError> for SqlError {
             ErrorKind::TimedOut | ErrorKind::Broken => State::ConnectionBroken,
             ErrorKind::Provider => State::Provider,
             ErrorKind::Unsupported => State::Unsupported,
-            ErrorKind::Refused => State::Forbidden,
+            ErrorKind::Refused | ErrorKind::Blocked => State::Forbidden,
             ErrorKind::RateLimited => State::RateLimit,
             ErrorKind::NoResources => State::NoResources,
             ErrorKind::TooLarge => State::TooLarge,
-            ErrorKind::Guest => State::Guest,
+            ErrorKind::Guest | ErrorKind::Filter => State::Guest,
             ErrorKind::Internal => State::Internal,
         };
         Self { state, message: format!("pg_llm: {}", error.message), detail: error.detail, hint: error.hint }
@@ -204,7 +204,8 @@ pub(crate) fn or_raise<T>(body: impl FnOnce() -> Result<T, Failure>) -> T {
 /// Emits `message` below the level of an error.
 pub(crate) fn emit(level: PgLogLevel, message: &str) {
     debug_assert!(level < PgLogLevel::ERROR);
-    ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, sendable(message.to_owned()), "pg_llm").report(level);
+    let code = if level == PgLogLevel::WARNING { PgSqlErrorCode::ERRCODE_WARNING } else { PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION };
+    ErrorReport::new(code, sendable(message.to_owned()), "pg_llm").report(level);
 }
 
 static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
@@ -248,6 +249,12 @@ fn shortened(text: &str, most: usize) -> String {
 
 /// The level of a log line in Postgres's terms. Guests write to the server's log at DEBUG1 at most, unless the client asks for more.
 pub(crate) const GUEST_LOG_LEVEL: PgLogLevel = PgLogLevel::DEBUG1;
+
+/// Whether messages of [`GUEST_LOG_LEVEL`] go to the server's log.
+pub(crate) fn guest_logs_kept() -> bool {
+    // SAFETY: a plain integer of the backend, read on its main thread.
+    unsafe { pg_sys::log_min_messages <= pg_sys::DEBUG1 as i32 }
+}
 
 /// Whether messages of [`GUEST_LOG_LEVEL`] go anywhere at all.
 pub(crate) fn guest_logs_wanted() -> bool {

@@ -35,7 +35,7 @@ fn an_object_says_what_the_error_would_have_said() {
         object,
         json!({
             "instance_name": "m", "response": null, "attempts": 2,
-            "error": {"sqlstate": "38000", "message": error.message(), "detail": error.detail(), "hint": error.hint()},
+            "error": {"sqlstate": "38000", "kind": "provider", "message": error.message(), "detail": error.detail(), "hint": error.hint()},
         })
     );
 }

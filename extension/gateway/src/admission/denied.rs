@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{Limit, Limits};
+use crate::call_log::CallLog;
 use crate::error::{CallError, ErrorKind};
 
 /// Why a request was not let in.
@@ -31,7 +32,7 @@ impl Denied {
             hint: Some(hint.to_owned()),
             attempts: 0,
             may_fall_back: true,
-            log: Vec::new(),
+            log: CallLog::default(),
         };
         match *self {
             Self::Stopped => CallError::cancelled(),

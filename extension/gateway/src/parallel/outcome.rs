@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::judge::Judged;
 use super::options::StrategyName;
+use crate::call_log::CallLog;
 use crate::error::{CallError, clip};
 use crate::outcome::{ChatOutcome, milliseconds, usage};
 
@@ -69,7 +70,7 @@ pub(super) enum Confidence {
 }
 
 /// What is shown of each candidate's answer.
-const OF_CANDIDATE: [&str; 11] = [
+const OF_CANDIDATE: [&str; 12] = [
     "request_id",
     "response",
     "model_name",
@@ -81,6 +82,7 @@ const OF_CANDIDATE: [&str; 11] = [
     "fallback_from",
     "cached",
     "attempts",
+    "filters",
 ];
 /// Bytes of what a list of failures says of all of them.
 const FAILURES: usize = 960;
@@ -160,7 +162,7 @@ impl ParallelOutcome {
         let (_, first) = failures.first()?;
         let mut error = (*first).clone();
         error.attempts = self.attempts();
-        error.log = Vec::new();
+        error.log = CallLog::default();
         if failures.len() > 1 {
             error.message = format!("none of {} candidates answered; the first: {}", failures.len(), first.message);
             let most = (FAILURES / failures.len()).saturating_sub(6).max(8);
