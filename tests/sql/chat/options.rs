@@ -91,7 +91,7 @@ fn options_that_are_no_object_are_22023() {
 #[test]
 fn options_of_a_later_version_are_refused_and_not_ignored() {
     let mut asked = Asked::echo();
-    for name in ["filters", "enable_rag", "knowledge_limit"] {
+    for name in ["enable_rag", "knowledge_limit"] {
         let (state, message, hint) = refused(&mut asked, &json!({name: true}));
         assert_eq!(state, "0A000", "{name}: {message}");
         assert!(message.contains(name) && !hint.is_empty(), "{message} {hint}");

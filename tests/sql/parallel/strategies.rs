@@ -123,6 +123,7 @@ fn the_winners_object_has_all_that_a_chats_has_and_every_candidate_its_own() {
         "attempts",
         "status",
         "finish_reason",
+        "filters",
     ] {
         assert!(answer["candidates"].as_array().unwrap().iter().all(|candidate| candidate.get(key).is_some()), "{key}");
     }
