@@ -58,10 +58,11 @@ fn add_filter(args: &Args<'_>) -> Result<Returned, Failure> {
 
 fn remove_filter(args: &Args<'_>) -> Result<Returned, Failure> {
     let name = required(args.text(0)?, "name")?;
-    if builtin_filters::names().any(|builtin| builtin == name) {
+    let removed = filters::remove(&name, privileges::current_role())?;
+    if !removed && builtin_filters::names().any(|builtin| builtin == name) {
         return Err(SqlError::new(State::Forbidden, format!("pg_llm: filter \"{name}\" is part of the extension")).into());
     }
-    Ok(Returned::Bool(filters::remove(&name, privileges::current_role())?))
+    Ok(Returned::Bool(removed))
 }
 
 fn config_text(config: Option<Value>) -> Result<String, SqlError> {
