@@ -2,8 +2,11 @@
 
 mod adding;
 mod configuration;
+mod naming;
 mod races;
+mod remembered;
 mod rights;
+mod survival;
 mod uploading;
 
 use pg_llm_tests::postgres::types::{FromSqlOwned, ToSql};

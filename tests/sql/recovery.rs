@@ -4,6 +4,8 @@ mod code_cache;
 mod dumps;
 mod read_only;
 
+pub(crate) use dumps::dump_and_restore;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const KEY: &str = "sk-Lm5Nq7Rs9Tv2Wx4Yz6";
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     // What is committed here has to survive.
     Settings::for_models().lines(&["synchronous_commit = on", "restart_after_crash = on"])
 }

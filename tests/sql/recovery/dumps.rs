@@ -15,7 +15,7 @@ fn run(database: &Database<'_>, program: &str, arguments: &[&str]) -> Output {
     Command::new(Installation::of_tests().program(program)).envs(variables).args(arguments).output().unwrap()
 }
 
-fn dump_and_restore(from: &Database<'_>, to: &Database<'_>, format: &str) {
+pub(crate) fn dump_and_restore(from: &Database<'_>, to: &Database<'_>, format: &str) {
     let file = from.cluster().folder().join(format!("dump-{}", to.name()));
     let path = file.display().to_string();
     let dumped = run(from, "pg_dump", &[&format!("--format={format}"), "--file", &path]);
