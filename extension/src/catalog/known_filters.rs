@@ -97,7 +97,12 @@ fn builtin_filter(builtin: &'static BuiltinFilter, config: &str) -> KnownFilter 
 
 fn known_filter(component: KnownComponent, sides: &[String], config: &str) -> KnownFilter {
     let has = |side| sides.iter().any(|named| named == side);
-    KnownFilter { component, config: config.into(), prompt: has("prompt"), response: has("response"), as_of: None }
+    KnownFilter { component, config: as_checked(config), prompt: has("prompt"), response: has("response"), as_of: None }
+}
+
+/// Letter for letter what the filter has seen when it was added: Postgres writes JSON with spaces of its own.
+fn as_checked(config: &str) -> Arc<str> {
+    serde_json::from_str(config).map_or_else(|_| config.into(), |config: serde_json::Value| config.to_string().into())
 }
 
 impl KnownComponent {

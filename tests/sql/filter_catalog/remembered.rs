@@ -32,8 +32,8 @@ fn changer_and_caller() -> (Asked, Client) {
 #[test]
 fn a_warm_call_through_filters_reads_no_table() {
     let (mut asked, mut caller) = changer_and_caller();
-    assert!(upload(&mut asked.client, "house", &built("filter-json-only.wasm"), &json!({})).unwrap());
-    let options = json!({"filters": ["secret-redact"]});
+    assert!(upload(&mut asked.client, "house", &built("filter-pii-redact.wasm"), &json!({})).unwrap());
+    let options = json!({"filters": ["secret-redact", "house"]});
     let _ = ask(&mut caller, &options);
     let scans = "SELECT sum(pg_stat_get_xact_numscans(c.oid))::bigint FROM pg_class c \
                  WHERE relnamespace = '_pg_llm_catalog'::regnamespace AND relkind IN ('r', 'i')";
