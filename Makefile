@@ -55,7 +55,7 @@ PG_LLM_PG_CONFIG=$$(readlink -f "$$PG_LLM_PG_CONFIG")
 .ci/setup/place "$$PG_LLM_PG_CONFIG" "$$dir"
 endef
 
-.PHONY: help demo test test-guests test-host fuzz bench install components setup lint clean distclean
+.PHONY: help demo test test-guests test-host fuzz bench install components guest-javascript guest-python setup lint clean distclean
 
 help:
 	@cat <<'TEXT'
@@ -65,6 +65,7 @@ help:
 	make bench       figures and ratios of the budgets, release build
 	make install     release build, installed into a server: make install PG_CONFIG=/path/to/pg_config
 	make components  only the built-in providers, as target/components/NAME.wasm, .cwasm and .json
+	make guest-javascript, make guest-python   providers by others' tools (docs/other-languages.md): target/guests/*.wasm
 	make setup       only what a build needs, under target/host: PostgreSQL, libclang, a rustc for WebAssembly
 	make lint        rustfmt, clippy and shellcheck, warnings refused
 	make clean       removes what was built;  make distclean  also what was downloaded
@@ -80,6 +81,12 @@ setup:
 
 components: setup
 	@$(call tools,dev)
+
+guest-javascript:
+	@guest-sdk/javascript/build
+
+guest-python:
+	@guest-sdk/python/build
 
 demo: setup
 	@$(call build,dev)
@@ -140,11 +147,11 @@ lint: setup
 	"$$CARGO" clippy --manifest-path providers-wasm/Cargo.toml --target-dir target/guest-native --locked --all-targets -- -D warnings
 	if command -v shellcheck >/dev/null; then
 		step "shellcheck"
-		shellcheck -x -P SCRIPTDIR .ci/run $$(grep -rlE '^#!.*bash|shellcheck shell=bash' .ci/setup)
+		shellcheck -x -P SCRIPTDIR .ci/run guest-sdk/javascript/build guest-sdk/python/build $$(grep -rlE '^#!.*bash|shellcheck shell=bash' .ci/setup)
 	fi
 
 clean:
-	rm -rf target/debug target/release target/guest target/guest-native target/components target/stage-*
+	rm -rf target/debug target/release target/guest target/guest-native target/components target/guests target/stage-*
 
 distclean:
 	rm -rf target

@@ -49,12 +49,12 @@ function send(request, streamed) {
   throw ofProvider(status, parsed(raw), raw, fields);
 }
 
-/** What the host's HTTP throws is an error of its own kind. */
+/** The error of an import's `result` comes as the payload of what is thrown. */
 function calling(work) {
   try {
     return work();
   } catch (error) {
-    throw error instanceof Error ? error : ofHttp(error);
+    throw error.payload === undefined ? error : ofHttp(error.payload);
   }
 }
 

@@ -57,10 +57,17 @@ def answering(function):
                 raise
             raise of_http(error.value) from None
         except Exception as error:
-            log.log(log.Level.ERROR, traceback.format_exc())
-            raise failed(FailureKind.PROTOCOL, f"{type(error).__name__}: {error}") from None
+            words = f"{type(error).__name__}: {error}"
+            log.log(log.Level.ERROR, f"{words}; {places(error)}")
+            raise failed(FailureKind.PROTOCOL, words) from None
 
     return wrapped
+
+
+def places(error):
+    """Where it was raised. traceback.format_exc would look for the sources, and there are no files."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return ", ".join(f"{frame.f_code.co_qualname} line {line}" for frame, line in frames)
 
 
 def of_http(error):

@@ -77,7 +77,7 @@ def tool_choice(choice):
             return {"type": "function", "function": {"name": name}}
         case t.ToolChoice_Auto():
             return "auto"
-        case t.ToolChoice_None():
+        case t.ToolChoice_None_():
             return "none"
         case t.ToolChoice_Required():
             return "required"

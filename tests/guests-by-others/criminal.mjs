@@ -11,6 +11,7 @@ import preopens from "wasi:filesystem/preopens@0.2.12";
 import poll from "wasi:io/poll@0.2.12";
 import random from "wasi:random/random@0.2.12";
 import { encode } from "../../guest-sdk/javascript/bytes.mjs";
+import { answering } from "../../guest-sdk/javascript/failure.mjs";
 import { chat as honest, describe } from "../../guest-sdk/javascript/openai.mjs";
 
 const SECOND = 1e9;
@@ -44,7 +45,7 @@ const crimes = {
     try {
       return `read ${stdin.getStdin().blockingRead(10).length}`;
     } catch (error) {
-      return `refused: ${error.tag ?? error.message}`;
+      return `refused: ${error.payload.tag}`;
     }
   },
   prints: () => {
@@ -69,7 +70,7 @@ const crimes = {
   },
   random: () => JSON.stringify(Array.from(random.getRandomBytes(16))),
   "random-bomb": () => random.getRandomBytes(1e12).length,
-  clocks: () => JSON.stringify([Date.now(), Math.random()]),
+  clocks: () => Date.now(),
   throws: () => {
     throw new TypeError("a mistake of the adapter's");
   },
@@ -79,7 +80,7 @@ const confession = (text) => ({ id: null, model: null, parts: [{ tag: "text", va
 
 export { describe };
 export const chat = {
-  complete: (request) => (request.model in crimes ? confession(crimes[request.model]()) : honest.complete(request)),
+  complete: (request) => (request.model in crimes ? answering(() => confession(crimes[request.model]())) : honest.complete(request)),
   stream: honest.stream,
   AnswerStream: honest.AnswerStream,
 };

@@ -18,6 +18,7 @@ mod limits;
 mod models;
 mod nulls;
 mod objects;
+mod other_languages;
 mod parallel;
 mod privileges;
 mod providers;

@@ -271,7 +271,7 @@ fn define_limits() {
     define(
         c"pg_llm.compile_memory_mb",
         c"Address space of the process that compiles an uploaded component.",
-        c"Default: 2 GB. Components that hold a JavaScript or Python interpreter need more.",
+        c"Default: 2 GB; a component that holds a Python interpreter takes 0.6 GB.",
         &COMPILE_MEMORY_MB,
         128,
         1 << 20,
@@ -280,7 +280,7 @@ fn define_limits() {
     define(
         c"pg_llm.compile_timeout_ms",
         c"Time that compiling an uploaded component may take.",
-        c"Affects uploads, and a call that finds the code cache empty. Default: 5 minutes; a Rust component takes less than a second.",
+        c"Affects uploads, and a call that finds the code cache empty. Default: 5 minutes; a Rust component takes less than a second, a Python interpreter half a minute.",
         &COMPILE_TIMEOUT_MS,
         100,
         i32::MAX,
