@@ -28,11 +28,9 @@ fn what_is_no_filter_is_refused_with_the_function_that_takes_it() {
         let error = fails(owner.client.query_one(sql, &[&filter]), "22023", "pg_llm_add_filter()");
         assert!(error.message().ends_with("the component is a filter, not a provider"), "{error:?}");
     }
-    let exports: String = ["describe", "chat", "describe-filter", "prompt", "response"]
-        .iter()
-        .map(|name| format!("(export \"pg-llm:guest/{name}@1.0.0\" (instance $empty))"))
-        .collect();
-    let both = assembled(&format!("(component (instance $empty) {exports})"));
+    let exports = ["describe", "chat", "describe-filter", "prompt", "response"]
+        .map(|name| format!("(export \"pg-llm:guest/{name}@1.0.0\" (instance $empty))"));
+    let both = assembled(&format!("(component (instance $empty) {})", exports.concat()));
     fails(upload(&mut owner.client, "x", &both, &json!({})), "22023", "a provider and a filter at once");
     fails(owner.client.query_one("SELECT pg_llm_add_provider('x', $1)", &[&both]), "22023", "a provider and a filter at once");
     for (module, words) in [
