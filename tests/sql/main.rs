@@ -12,6 +12,7 @@ mod endurance;
 mod errors;
 mod fallback;
 mod filter_catalog;
+mod filters;
 mod hostile;
 mod keys;
 mod limits;

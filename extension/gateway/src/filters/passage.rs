@@ -181,3 +181,18 @@ fn conversation(before: &[Message], after: &[Message]) -> Result<(), &'static st
 pub(super) fn contract(what: &str) -> SandboxCallError {
     SandboxCallError::Guest(GuestFault::Contract(what.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pg_llm_sandbox::types::{Part, Role};
+
+    #[test]
+    fn what_a_filter_leaves_can_be_sent() {
+        let message = |parts| Message { role: Role::User, parts };
+        let one = || vec![message(vec![Part::Text("x".to_owned())])];
+        assert!(conversation(&one(), &one()).is_ok() && conversation(&[], &[]).is_ok());
+        assert!(conversation(&one(), &[]).is_err());
+        assert!(conversation(&one(), &[message(Vec::new())]).is_err());
+    }
+}
