@@ -29,6 +29,7 @@ mod response_cache;
 mod signing;
 mod streaming;
 mod structured;
+mod text2sql;
 mod thinking;
 mod tls;
 mod tools;

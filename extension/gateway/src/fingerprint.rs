@@ -51,6 +51,8 @@ impl Deciding<'_> {
                 format.strict.put(sink);
                 put_text(format.schema.text(), sink);
             }
+            // What the endpoint is told of it is in the request.
+            Some(AnswerFormat::Advised(_)) => sink(&[4]),
         }
         include_raw.put(sink);
         filters.put(sink);

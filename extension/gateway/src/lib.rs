@@ -40,6 +40,7 @@ mod schema;
 mod spec;
 mod stream;
 mod structured;
+pub mod text2sql;
 
 pub use batch::{Batch, BatchOptions, Order, row_options};
 pub use caching::{CacheTerms, Caching, MAX_TTL_S};

@@ -25,6 +25,8 @@ pub enum AnswerFormat {
     Json,
     /// JSON that fits a schema, or an error.
     Schema(Arc<SchemaFormat>),
+    /// The same for endpoints that can be told a schema. Nothing is enforced: its reader takes other answers too.
+    Advised(Arc<SchemaFormat>),
 }
 
 /// A schema for answers.
@@ -56,7 +58,7 @@ impl AnswerFormat {
         match self {
             Self::Text => Some(ResponseFormat::Text),
             Self::Json => Some(ResponseFormat::JsonObject),
-            Self::Schema(format) => native_schema.then(|| {
+            Self::Schema(format) | Self::Advised(format) => native_schema.then(|| {
                 ResponseFormat::JsonSchema(JsonSchemaFormat {
                     name: format.name.clone(),
                     schema: format.schema.text().to_owned(),

@@ -56,14 +56,18 @@ fn call(args: &Args<'_>, prompt: &str, options: ChatOptions) -> Result<Called, F
     let route = model_call::resolve_chat(args, &options)?;
     let on_error = model_call::on_error(options.call.on_error, &route);
     let call = ChatCall::new(route, prompt, options);
-    let outcome = match response_cache::find(&call)? {
-        Some(kept) => Ok(kept),
-        None => ask(&call)?,
-    };
+    let outcome = answered(&call)?;
     Ok(Called { outcome, instance: call.route().instance.clone(), on_error })
 }
 
-fn ask(call: &ChatCall) -> Result<Result<ChatOutcome, CallError>, Failure> {
+/// The answer that is kept, or the model's.
+///
+/// # Errors
+/// What Postgres raised meanwhile. A call that failed is a result.
+pub(super) fn answered(call: &ChatCall) -> Result<Result<ChatOutcome, CallError>, Failure> {
+    if let Some(kept) = response_cache::find(call)? {
+        return Ok(Ok(kept));
+    }
     let outcome = model_call::run(|interrupt| call.run(interrupt))?;
     let answering = outcome.as_ref().map_or(&call.route().instance, |outcome| &outcome.instance);
     model_call::log_of(answering, &outcome, |outcome| &outcome.log);

@@ -17,6 +17,7 @@ mod model_list;
 mod models;
 mod parallel_chat;
 mod providers;
+mod text2sql;
 
 use crate::backend::errors::{SqlError, State};
 

@@ -286,7 +286,7 @@ fn output_function(declared: Oid) -> Oid {
 ///
 /// # Safety
 /// `memory` must outlive the function's use.
-unsafe fn to_jsonb_of(declared: Oid, memory: pg_sys::MemoryContext) -> pg_sys::FmgrInfo {
+pub(super) unsafe fn to_jsonb_of(declared: Oid, memory: pg_sys::MemoryContext) -> pg_sys::FmgrInfo {
     let function = Oid::from(pg_sys::F_TO_JSONB);
     let mut info = pg_sys::FmgrInfo::default();
     // SAFETY: the expression is only looked at for its argument's type, as `get_fn_expr_argtype` does.

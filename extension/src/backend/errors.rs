@@ -86,15 +86,20 @@ impl State {
 
     /// The five characters.
     pub(crate) fn sqlstate(self) -> String {
-        let mut code = self.code() as i32;
-        (0..5)
-            .map(|_| {
-                let character = char::from(u8::try_from(code & 0x3f).unwrap_or(0) + b'0');
-                code >>= 6;
-                character
-            })
-            .collect()
+        sqlstate(self.code())
     }
+}
+
+/// The five characters of any code.
+pub(super) fn sqlstate(code: PgSqlErrorCode) -> String {
+    let mut code = code as i32;
+    (0..5)
+        .map(|_| {
+            let character = char::from(u8::try_from(code & 0x3f).unwrap_or(0) + b'0');
+            code >>= 6;
+            character
+        })
+        .collect()
 }
 
 /// An error of ours on its way to the client.

@@ -14,4 +14,5 @@ pub(crate) mod modules;
 mod query;
 pub(crate) mod response_cache;
 pub(crate) mod route;
+pub(crate) mod user_tables;
 pub(crate) mod vector_type;
