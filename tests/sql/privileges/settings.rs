@@ -6,7 +6,7 @@ use pg_llm_tests::{Cluster, db_error};
 use super::{code, value};
 
 /// Settings with a value that another role must not be able to give them.
-const SUPERUSERS: [(&str, &str); 17] = [
+const SUPERUSERS: [(&str, &str); 22] = [
     ("allowed_hosts", "*"),
     ("allow_private_networks", "on"),
     ("ca_file", "/tmp/mine.pem"),
@@ -24,6 +24,11 @@ const SUPERUSERS: [(&str, &str); 17] = [
     ("max_module_bytes", "500000000"),
     ("compile_memory_mb", "1000000"),
     ("compile_timeout_ms", "2000000000"),
+    ("text2sql_allowed_functions", "public.f"),
+    ("text2sql_max_cost", "1e300"),
+    ("text2sql_max_rows", "2000000000"),
+    ("text2sql_max_bytes", "2000000000"),
+    ("text2sql_timeout_ms", "2000000000"),
 ];
 
 #[test]

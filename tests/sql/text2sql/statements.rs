@@ -1,5 +1,6 @@
 //! What kind of statement is run at all, with whose rights, and that nothing of it stays.
 
+use pg_llm_tests::{Cluster, Settings};
 use serde_json::json;
 
 use super::{obedient, refused, rows};
@@ -215,4 +216,16 @@ fn it_works_in_a_read_only_transaction_and_in_every_isolation() {
         assert_eq!(rows(&mut asked.client, "SELECT 1 AS n").unwrap(), [json!({"n": 1})]);
         asked.client.batch_execute("COMMIT").unwrap();
     }
+}
+
+#[test]
+fn it_works_on_a_standby() {
+    let primary = Cluster::start(&Settings::for_models());
+    let database = primary.database();
+    let config = "{\"mock_sql_response\": \"SELECT count(*) FROM t\"}";
+    let add = format!("CREATE TABLE t (id int); INSERT INTO t VALUES (1), (2); SELECT pg_llm_add_model('mock', 'm', config => '{config}')");
+    database.superuser().batch_execute(&add).unwrap();
+    let standby = primary.standby();
+    let mut client = database.on(&standby).superuser();
+    assert_eq!(rows(&mut client, "How many?").unwrap(), [json!({"count": 2})]);
 }
