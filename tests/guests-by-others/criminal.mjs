@@ -35,6 +35,7 @@ const crimes = {
   nap: () => `woke by ${poll.poll([clock.subscribeDuration(3600 * SECOND), clock.subscribeDuration(SECOND / 1000)])}`,
   "no-nap": () => `woke by ${poll.poll([clock.subscribeDuration(3600 * SECOND), stdout.getStdout().subscribe()])}`,
   "polls-nothing": () => poll.poll([]),
+  "poll-flood": () => poll.poll(Array(100000).fill(clock.subscribeDuration(SECOND))),
   "clock-flood": () => {
     const hoard = [];
     for (;;) hoard.push(clock.subscribeDuration(SECOND));

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use pg_llm_tests::{Backend, DEADLINE, eventually};
-use serde_json::Value;
 
 use super::Language;
 use super::crimes::Victim;
@@ -107,11 +106,10 @@ fn too_much_of_it_is_a_fault_of_the_guest() {
     let Some(language) = Language::javascript() else { return };
     let mut victim = Victim::new(language);
     victim.fault("polls-nothing", "polls nothing");
+    victim.fault("poll-flood", "polls more than it can have");
     victim.fault("clock-flood", "");
     victim.fault("random-bomb", "");
     victim.fault("exits", "enough of this");
-    let state: Value = victim.client.query_one("SELECT to_jsonb(1)", &[]).unwrap().get(0);
-    assert_eq!(state, 1);
 }
 
 #[test]

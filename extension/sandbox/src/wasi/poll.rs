@@ -11,14 +11,15 @@ use wasmtime_wasi::p2::bindings::sync::io::poll;
 use crate::call::CallState;
 use crate::interrupt::Wake;
 
+/// For a time beyond what the clock can tell: longer than any call.
+const FAR_OFF: Duration = Duration::from_hours(24 * 365);
+
 /// What stands in the table for a pollable.
 pub(super) enum Readiness {
     /// A stream: there is always room, or nothing ever to come.
     Now,
     /// A clock.
     At(Instant),
-    /// A time further off than the clock goes.
-    Never,
 }
 
 impl Readiness {
@@ -31,21 +32,19 @@ impl Readiness {
         Ok(table.get(&Resource::new_borrow(pollable.rep()))?)
     }
 
-    /// When, if it is not yet; none for never.
-    fn pending(&self, now: Instant) -> Option<Option<Instant>> {
+    /// When, if it is not yet.
+    fn pending(&self, now: Instant) -> Option<Instant> {
         match self {
             Self::Now => None,
-            Self::At(at) => (*at > now).then_some(Some(*at)),
-            Self::Never => Some(None),
+            Self::At(at) => Some(*at).filter(|at| *at > now),
         }
     }
 }
 
 impl CallState {
-    /// Sleeps until `at`, or for ever; an error when the call ends first.
-    fn sleep(&self, at: Option<Instant>) -> wasmtime::Result<()> {
-        let own = self.patience.deadline.get();
-        match self.ticker.pause(|| self.patience.wait(None, Some(at.unwrap_or(own)))) {
+    /// Sleeps until `at`; an error when the call ends first.
+    fn sleep(&self, at: Instant) -> wasmtime::Result<()> {
+        match self.ticker.pause(|| self.patience.wait(None, Some(at))) {
             Wake::Stopped => Err(wasmtime::Error::msg("stopped in its sleep")),
             Wake::TimedOut | Wake::Ready if self.patience.cause().is_some() => Err(wasmtime::Error::msg("its time ran out in its sleep")),
             Wake::TimedOut | Wake::Ready => Ok(()),
@@ -58,6 +57,10 @@ impl poll::Host for CallState {
         if pollables.is_empty() {
             return Err(wasmtime::Error::msg("it polls nothing"));
         }
+        // It may name one many times, and nothing interrupts the host while it looks at them.
+        if pollables.len() > self.limits.handles {
+            return Err(wasmtime::Error::msg("it polls more than it can have"));
+        }
         loop {
             let (mut ready, mut next) = (Vec::new(), None::<Instant>);
             let now = Instant::now();
@@ -65,13 +68,13 @@ impl poll::Host for CallState {
             for (index, pollable) in (0..).zip(&pollables) {
                 match Readiness::of(table, pollable)?.pending(now) {
                     None => ready.push(index),
-                    Some(at) => next = [next, at].into_iter().flatten().min(),
+                    Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
                 }
             }
-            if !ready.is_empty() {
-                return Ok(ready);
+            match next {
+                Some(at) if ready.is_empty() => self.sleep(at)?,
+                _ => return Ok(ready),
             }
-            self.sleep(next)?;
         }
     }
 }
@@ -106,7 +109,8 @@ impl monotonic_clock::Host for CallState {
     }
 
     fn subscribe_duration(&mut self, nanoseconds: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        let at = Instant::now().checked_add(Duration::from_nanos(nanoseconds));
-        at.map_or(Readiness::Never, Readiness::At).push(&mut self.wasi().table)
+        let now = Instant::now();
+        let at = now.checked_add(Duration::from_nanos(nanoseconds)).unwrap_or(now + FAR_OFF);
+        Readiness::At(at).push(&mut self.wasi().table)
     }
 }
