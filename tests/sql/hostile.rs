@@ -1,6 +1,10 @@
 //! Whatever a guest does, the statement fails with one clear ERROR and the same backend serves the next query.
 //!
-//! The guest is `tests/hostile`: one component, uploaded as provider `hostile`, whose crime is the model's `model_name`.
+//! The guest is `tests/hostile`: one component, uploaded as provider `hostile`, whose crime is the model's `model_name`. Crimes against the border
+//! itself, which no compiler would write, are in `tests/hostile/wat`.
+
+mod corpus;
+pub(crate) mod module;
 
 use pg_llm_tests::postgres::Client;
 use pg_llm_tests::postgres::error::DbError;

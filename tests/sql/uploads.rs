@@ -10,9 +10,8 @@ use pg_llm_tests::postgres::{Client, error::DbError};
 use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Installation, Running, db_error, eventually};
 
 pub(crate) use modules::Description;
-pub(crate) use modules::assembled;
-pub(crate) use modules::built;
 use modules::{Profile, encoded, slow, with_memories};
+pub(crate) use modules::{assembled, built, encoded_as};
 
 /// Somebody who uploads.
 struct Uploader {

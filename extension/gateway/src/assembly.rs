@@ -1,5 +1,8 @@
 //! A stream's events, put together to the answer that they are pieces of.
 
+use std::collections::{HashMap, HashSet};
+
+use pg_llm_sandbox::logprob_bytes;
 use pg_llm_sandbox::types::{Answer, Event, FinishReason, Part, Thinking, TokenLogprob, ToolCall, ToolCallDelta, Usage};
 
 use crate::filters;
@@ -12,6 +15,8 @@ pub(crate) struct Assembly {
     parts: Vec<Part>,
     /// By index, in the order in which they began.
     calls: Vec<(u32, ToolCall)>,
+    /// Where in `calls` the call of an index is. There may be very many: a search through them all for each piece would take for ever.
+    places: HashMap<u32, usize>,
     finish_reason: Option<FinishReason>,
     usage: Option<Usage>,
     logprobs: Vec<TokenLogprob>,
@@ -57,7 +62,7 @@ impl Assembly {
     }
 
     fn call(&mut self, delta: &ToolCallDelta) {
-        let at = self.calls.iter().position(|(index, _)| *index == delta.index).unwrap_or_else(|| {
+        let at = *self.places.entry(delta.index).or_insert_with(|| {
             self.calls.push((delta.index, ToolCall { id: String::new(), name: String::new(), arguments: String::new(), signature: None }));
             self.calls.len() - 1
         });
@@ -86,7 +91,9 @@ impl Assembly {
 
     /// Forgets tool calls that will not be whole.
     pub(crate) fn drop_calls(&mut self, indexes: &[u32]) {
-        self.calls.retain(|(index, _)| !indexes.contains(index));
+        let dropped: HashSet<&u32> = indexes.iter().collect();
+        self.calls.retain(|(index, _)| !dropped.contains(index));
+        self.places = self.calls.iter().enumerate().map(|(at, (index, _))| (*index, at)).collect();
     }
 
     /// The provider's terminal word was there.
@@ -124,15 +131,17 @@ impl Assembly {
     }
 }
 
+/// What an event takes, as part of an answer: what holds its texts, too, or a guest that says nothing often enough would take all memory.
 fn bytes(event: &Event) -> u64 {
     let option = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let sum = match event {
         Event::Started(started) => option(&started.id) + option(&started.model),
-        Event::Text(text) | Event::Thinking(text) | Event::ThinkingSignature(text) | Event::RedactedThinking(text) => text.len(),
-        Event::ToolCall(delta) => delta.arguments.len() + option(&delta.id) + option(&delta.name) + option(&delta.signature),
-        Event::Logprobs(tokens) => {
-            tokens.iter().map(|t| t.token.len() + t.alternatives.iter().map(|a| a.token.len()).sum::<usize>()).sum::<usize>()
+        Event::Text(text) => text.len(),
+        Event::Thinking(text) | Event::ThinkingSignature(text) | Event::RedactedThinking(text) => size_of::<Part>() + text.len(),
+        Event::ToolCall(delta) => {
+            size_of::<Part>() + delta.arguments.len() + option(&delta.id) + option(&delta.name) + option(&delta.signature)
         }
+        Event::Logprobs(tokens) => tokens.iter().map(logprob_bytes).sum(),
         Event::Usage(usage) => option(&usage.raw),
         Event::Finish(FinishReason::Other(word)) => word.len(),
         Event::Finish(_) => 0,

@@ -40,7 +40,7 @@ pub use compile::{compile, compile_filter};
 pub use engine::ENGINE_ID;
 pub use filter::{Filter, FilterStream};
 pub use limits::{Limits, STACK_HEADROOM_BYTES, WASM_STACK_BYTES};
-pub use provider::{ChatStream, Provider};
+pub use provider::{ChatStream, Provider, logprob_bytes};
 pub use redact::Redactor;
 
 /// The records of the contract, as the host sees them.

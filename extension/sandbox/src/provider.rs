@@ -15,7 +15,9 @@ use crate::wit::embeddings::exports::pg_llm::guest::embeddings::{EmbedAnswer, Em
 use crate::wit::exports::pg_llm::guest::describe::Description;
 use crate::wit::models::ModelsProviderPre;
 use crate::wit::models::exports::pg_llm::guest::models::ModelInfo;
-use crate::wit::pg_llm::guest::types::{Answer, ChatRequest, Event, Failure, FailureKind, FinishReason, MediaSource, Part};
+use crate::wit::pg_llm::guest::types::{
+    Answer, ChatRequest, Event, Failure, FailureKind, FinishReason, MediaSource, Part, TokenLogprob, TopLogprob,
+};
 use crate::wit::rerank::RerankProviderPre;
 use crate::wit::rerank::exports::pg_llm::guest::rerank::{Ranked, RerankAnswer, RerankRequest};
 use crate::wit::{Provider as Instance, ProviderPre};
@@ -62,7 +64,8 @@ impl Provider {
     pub fn embed(&self, grant: Grant, request: &EmbedRequest) -> Outcome<EmbedAnswer> {
         let pre = self.0.optional.embeddings.get_or_init(|| EmbeddingsProviderPre::new(self.0.pre.instance_pre().clone()).ok());
         let Some(pre) = pre else { return unsupported("embeddings") };
-        let bytes = |answer: &EmbedAnswer| (answer.vectors.iter().map(Vec::len).sum::<usize>() * size_of::<f32>()) as u64;
+        let bytes =
+            |answer: &EmbedAnswer| answer.vectors.iter().map(|vector| size_of_val(vector) + size_of_val(&vector[..])).sum::<usize>() as u64;
         self.once(grant, bytes, |mut store| {
             let instance = pre.instantiate(&mut store)?;
             instance.pg_llm_guest_embeddings().call_embed(&mut store, request)
@@ -100,7 +103,8 @@ impl Provider {
         let Some(pre) = pre else { return unsupported("a list of models") };
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let bytes = |models: &Vec<ModelInfo>| {
-            models.iter().map(|model| model.id.len() + text(&model.display_name) + text(&model.raw)).sum::<usize>() as u64
+            let bytes = |model: &ModelInfo| size_of::<ModelInfo>() + model.id.len() + text(&model.display_name) + text(&model.raw);
+            models.iter().map(bytes).sum::<usize>() as u64
         };
         self.once(grant, bytes, |mut store| {
             let instance = pre.instantiate(&mut store)?;
@@ -189,7 +193,13 @@ impl ChatStream {
     }
 }
 
-/// What of an answer is handed on: as it is copied, escaped and stored further up, it may be no larger than a response.
+/// What a token takes, its alternatives and what holds them included.
+pub fn logprob_bytes(token: &TokenLogprob) -> usize {
+    let alternatives = token.alternatives.iter().map(|alternative| size_of::<TopLogprob>() + alternative.token.len());
+    size_of::<TokenLogprob>() + token.token.len() + alternatives.sum::<usize>()
+}
+
+/// What of an answer is handed on: as it is copied, escaped and stored further up, it may be no larger than a response. Parts without words count too.
 fn answer_bytes(answer: &Answer) -> u64 {
     let option = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let part = |part: &Part| match part {
@@ -202,12 +212,12 @@ fn answer_bytes(answer: &Answer) -> u64 {
         Part::ToolResult(result) => result.call_id.len() + result.content.len(),
         Part::Thinking(thinking) => thinking.text.len() + option(&thinking.signature),
     };
-    let sum = answer.parts.iter().map(part).sum::<usize>()
+    let sum = answer.parts.iter().map(|p| size_of::<Part>() + part(p)).sum::<usize>()
         + option(&answer.id)
         + option(&answer.model)
         + answer.finish_reason.as_ref().map_or(0, |reason| if let FinishReason::Other(word) = reason { word.len() } else { 0 })
         + answer.usage.as_ref().map_or(0, |usage| option(&usage.raw))
-        + answer.logprobs.iter().map(|token| token.token.len()).sum::<usize>();
+        + answer.logprobs.iter().map(logprob_bytes).sum::<usize>();
     sum as u64
 }
 

@@ -42,18 +42,22 @@ impl Default for Description {
 }
 
 /// Memory of a module, laid out by the canonical ABI.
-struct Image(Vec<u8>);
+struct Image {
+    /// Where it begins.
+    base: usize,
+    bytes: Vec<u8>,
+}
 
 impl Image {
-    /// Where the image begins.
+    /// Where it begins, where nobody minds.
     const BASE: usize = 64;
 
     fn put(&mut self, bytes: &[u8]) -> u32 {
-        while !self.0.len().is_multiple_of(8) {
-            self.0.push(0);
+        while !self.bytes.len().is_multiple_of(8) {
+            self.bytes.push(0);
         }
-        let address = Self::BASE + self.0.len();
-        self.0.extend_from_slice(bytes);
+        let address = self.base + self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
         u32::try_from(address).unwrap()
     }
 
@@ -70,7 +74,22 @@ impl Image {
 impl Description {
     /// The image, and where the record in it is.
     fn image(&self) -> (Vec<u8>, u32) {
-        let mut image = Image(Vec::new());
+        self.image_at(Image::BASE)
+    }
+
+    /// The record, where its address is known: at the beginning, with all that belongs to it behind.
+    pub(crate) fn record_at(&self, address: u32) -> Vec<u8> {
+        const RECORD: usize = 40;
+        let base = usize::try_from(address).unwrap() + RECORD;
+        let (mut bytes, record) = self.image_at(base);
+        let at = usize::try_from(record).unwrap() - base;
+        let record = bytes[at..at + RECORD].to_vec();
+        bytes.splice(0..0, record);
+        bytes
+    }
+
+    fn image_at(&self, base: usize) -> (Vec<u8>, u32) {
+        let mut image = Image { base, bytes: Vec::new() };
         let mut profiles = Vec::new();
         for profile in &self.profiles {
             let [name, name_length] = image.string(&profile.name);
@@ -98,7 +117,7 @@ impl Description {
         // name, version, summary, profiles, settings-schema
         let record = [name, name_length, 0, 0, 0, 0, at, u32::try_from(self.profiles.len()).unwrap(), schema, schema_length];
         let record = image.words(&record);
-        (image.0, record)
+        (image.bytes, record)
     }
 
     /// A provider that says this and answers nothing.
@@ -137,6 +156,11 @@ impl Description {
 
 /// A core module as a component of the world `provider`, of our WIT as `bend` leaves it.
 pub(crate) fn encoded(core: &[u8], bend: impl Fn(String) -> String) -> Vec<u8> {
+    encoded_as(core, bend, "provider")
+}
+
+/// The same of another world.
+pub(crate) fn encoded_as(core: &[u8], bend: impl Fn(String) -> String, world: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk/wit/1.0.0");
     // One text, for one package: the file that names the package first.
     let mut wit = String::from("package pg-llm:guest@1.0.0;\n");
@@ -146,7 +170,7 @@ pub(crate) fn encoded(core: &[u8], bend: impl Fn(String) -> String) -> Vec<u8> {
     }
     let mut resolve = Resolve::default();
     let package = resolve.push_str("guest.wit", &bend(wit)).unwrap_or_else(|error| panic!("{error:?}"));
-    let world = resolve.select_world(&[package], Some("provider")).unwrap();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
     let mut core = core.to_vec();
     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().validate(true).module(&core).and_then(ComponentEncoder::encode).unwrap_or_else(|error| panic!("{error:?}"))

@@ -1,0 +1,7 @@
+;; A stream that cannot be dropped.
+;; stream ok
+;; chat 38001 unreachable
+(import "[export]pg-llm:guest/chat@1.0.0" "[resource-drop]answer-stream" (func $drop (param i32)))
+(func (export "pg-llm:guest/chat@1.0.0#[dtor]answer-stream") (param i32) unreachable)
+(func (export "pg-llm:guest/chat@1.0.0#complete") (param i32) (result i32)
+  (drop (call $stream)) (call $drop (i32.load (i32.const 8200))) (call $ok))

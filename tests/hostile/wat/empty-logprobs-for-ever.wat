@@ -1,0 +1,5 @@
+;; A million tokens of no bytes, again and again.
+;; stream 38001 larger than
+(func (export "pg-llm:guest/chat@1.0.0#[method]answer-stream.next") (param i32) (result i32)
+  (if (i32.lt_u (memory.size) (i32.const 400)) (then (drop (memory.grow (i32.const 400)))))
+  (drop (call $event (i32.const 6))) (i32.store (i32.const 8216) (i32.const 262144)) (i32.store (i32.const 8220) (i32.const 1000000)) (i32.const 8192))

@@ -1,0 +1,6 @@
+;; Instructions that each write all of a large memory: none is interrupted midway.
+;; set pg_llm.guest_cpu_ms = 100
+;; chat 38001 computed for more than 100 ms
+(func (export "pg-llm:guest/chat@1.0.0#complete") (param i32) (result i32)
+  (drop (memory.grow (i32.const 900)))
+  (loop $again (memory.fill (i32.const 65536) (i32.const 0) (i32.const 58982400)) (br $again)) unreachable)

@@ -1,0 +1,7 @@
+;; Takes no text at a time: it gets one, and answers.
+;; embed-two ok
+(data (i32.const 12544) "\00\00\80\3f")
+(func (export "pg-llm:guest/embeddings@1.0.0#max-inputs") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+(func (export "pg-llm:guest/embeddings@1.0.0#embed") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+  (drop (call $ok)) (i32.store (i32.const 8200) (i32.const 12288)) (i32.store (i32.const 8204) (i32.const 1))
+  (i32.store (i32.const 12288) (i32.const 12544)) (i32.store (i32.const 12292) (i32.const 1)) (i32.const 8192))

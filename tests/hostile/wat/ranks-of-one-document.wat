@@ -1,0 +1,4 @@
+;; A hundred ranks for one document.
+;; rerank 38000 no valid answer
+(func (export "pg-llm:guest/rerank@1.0.0#rerank") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+  (drop (call $ok)) (i32.store (i32.const 8200) (i32.const 12288)) (i32.store (i32.const 8204) (i32.const 100)) (i32.const 8192))
