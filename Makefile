@@ -61,7 +61,7 @@ help:
 	@cat <<'TEXT'
 	make demo        a throw-away server, a model, a chat from SQL through a sandboxed component
 	make test        every test: guests natively, then the host's crates against a throw-away server
-	make fuzz        coverage-guided fuzzing of what guests read from upstreams (needs a C++ compiler)
+	make fuzz        coverage-guided fuzzing of what guests and the host read (needs a C++ compiler)
 	make bench       figures and ratios of the budgets, release build
 	make install     release build, installed into a server: make install PG_CONFIG=/path/to/pg_config
 	make components  only the built-in providers, as target/components/NAME.wasm, .cwasm and .json
@@ -116,7 +116,7 @@ test-host: setup
 
 fuzz: setup
 	@$(ENV)
-	step "Fuzzing what guests read (first time a minute to build)"
+	step "Fuzzing what guests and the host read (first time some minutes to build)"
 	tests/fuzz/run $(FUZZ_SECONDS)
 
 bench: setup

@@ -39,6 +39,13 @@ pub struct SchemaFormat {
     pub(crate) schema: JsonSchema,
 }
 
+impl SchemaFormat {
+    /// Whether a value is what the schema wants; none where that takes too long to say.
+    pub fn admits(&self, value: &Value) -> Option<bool> {
+        self.schema.violations(value, &|| false).ok().map(|violations| violations.is_empty())
+    }
+}
+
 /// JSON in an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Structured {
