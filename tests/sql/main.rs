@@ -35,3 +35,4 @@ mod tls;
 mod tools;
 mod uploads;
 mod vision;
+mod walk;
