@@ -2,6 +2,8 @@
 
 mod code_cache;
 mod dumps;
+mod exhaustion;
+mod killed;
 mod read_only;
 
 pub(crate) use dumps::dump_and_restore;

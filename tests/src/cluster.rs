@@ -98,6 +98,13 @@ impl Cluster {
         command
     }
 
+    /// A program, to be run as the account that the server runs as: what may be done to its processes and files is done by it.
+    pub fn command_as_server(&self, program: &str) -> Command {
+        let mut command = Account::of_servers().command(program);
+        command.current_dir(self.folder.path());
+        command
+    }
+
     /// A fresh database with the extension in it.
     ///
     /// # Panics
