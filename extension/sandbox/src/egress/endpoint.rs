@@ -58,7 +58,11 @@ impl Endpoint {
             return Err(EndpointError::QueryOrFragment);
         }
         let host = match url.host() {
-            Some(Host::Domain(name)) => name.trim_end_matches('.').to_owned(),
+            // One dot may end a name. After two, what stands before them was not looked at: `0177.0.0.1..` would be another way to write an address.
+            Some(Host::Domain(name)) => match name.strip_suffix('.').unwrap_or(name) {
+                name if name.split('.').any(str::is_empty) => String::new(),
+                name => name.to_owned(),
+            },
             Some(Host::Ipv4(ip)) => ip.to_string(),
             Some(Host::Ipv6(ip)) => format!("[{ip}]"),
             None => String::new(),
@@ -164,6 +168,10 @@ mod tests {
             "https://x#y",
             "http://x:0",
             "https://",
+            "http://0177.0.0.1..",
+            "http://x.example../v1",
+            "http://.x.example",
+            "http://x..example",
         ] {
             assert!(Endpoint::parse(text).is_err(), "{text}");
         }
