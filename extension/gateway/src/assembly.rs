@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pg_llm_sandbox::logprob_bytes;
 use pg_llm_sandbox::types::{Answer, Event, FinishReason, Part, Thinking, TokenLogprob, ToolCall, ToolCallDelta, Usage};
+use pg_llm_sandbox::{CallError as SandboxCallError, GuestFault, logprob_bytes};
 
 use crate::filters;
 
@@ -22,12 +22,32 @@ pub(crate) struct Assembly {
     logprobs: Vec<TokenLogprob>,
     /// What the events held, in bytes.
     bytes: u64,
+    /// Tool calls as the provider gave them, by index.
+    begun_calls: HashSet<u32>,
 }
+
+/// Most tool calls of a streamed answer: each may have filters of its own, with memory of their own. Providers take no more tools than that.
+const MOST_CALLS: usize = 128;
 
 impl Assembly {
     /// Counts an event as the provider gave it.
     pub(crate) fn count(&mut self, event: &Event) {
         self.bytes += bytes(event);
+        if let Event::ToolCall(delta) = event {
+            self.begun_calls.insert(delta.index);
+        }
+    }
+
+    /// Why it is too much for an answer that may have so many bytes; none where it is not.
+    pub(crate) fn too_much(&self, most: u64) -> Option<SandboxCallError> {
+        let what = if self.bytes > most {
+            format!("its answer is larger than {most} bytes")
+        } else if self.begun_calls.len() > MOST_CALLS {
+            format!("its answer has more than {MOST_CALLS} tool calls")
+        } else {
+            return None;
+        };
+        Some(SandboxCallError::Guest(GuestFault::Contract(what)))
     }
 
     /// Adds an event. Those of which something is to be shown at once are given by reference.
@@ -77,11 +97,6 @@ impl Assembly {
         if delta.signature.is_some() {
             call.signature.clone_from(&delta.signature);
         }
-    }
-
-    /// What the events held so far, in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// Takes out what is of filtered answers and not theirs to show.

@@ -245,8 +245,8 @@ impl AnswerStream {
             Err(error) => return Err(self.failure(*stream, &error)),
         };
         self.assembly.count(&event);
-        if self.assembly.bytes() > self.most {
-            return Err(self.failure(*stream, &too_large(self.most)));
+        if let Some(error) = self.assembly.too_much(self.most) {
+            return Err(self.failure(*stream, &error));
         }
         let Self { filter, route, attempts, interrupt, .. } = self;
         let Some(filter) = filter else {
@@ -407,8 +407,8 @@ fn begin(stream: &mut ChatStream, whole_piece: bool, most: u64) -> Result<(Assem
         }
         assembly.count(&event);
         assembly.push(&event);
-        if assembly.bytes() > most {
-            return Err(too_large(most));
+        if let Some(error) = assembly.too_much(most) {
+            return Err(error);
         }
         if !whole_piece {
             return Ok((assembly, None));
@@ -423,10 +423,6 @@ fn is_piece(event: &Event) -> bool {
         Event::ToolCall(_) | Event::RedactedThinking(_) => true,
         Event::Started(_) | Event::ThinkingSignature(_) | Event::Logprobs(_) | Event::Usage(_) | Event::Finish(_) => false,
     }
-}
-
-fn too_large(most: u64) -> SandboxCallError {
-    SandboxCallError::Guest(GuestFault::Contract(format!("its answer is larger than {most} bytes")))
 }
 
 fn unfinished() -> SandboxCallError {
