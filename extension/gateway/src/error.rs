@@ -171,6 +171,7 @@ impl CallError {
                 Some("This is a fault of the module, or one of its limits is too low for this request."),
             ),
             SandboxCallError::Host(what) => plain(ErrorKind::Internal, format!("cannot be called: {what}"), None, None),
+            SandboxCallError::Exhausted(what) => plain(ErrorKind::NoResources, format!("cannot be called: {what}"), None, None),
         }
     }
 
@@ -212,6 +213,9 @@ impl CallError {
                     format!("filter \"{filter}\" was not done with the {} of model \"{instance}\" within {timeout_ms} ms", of(side)),
                 )
             },
+            SandboxCallError::Exhausted(what) => {
+                Self { detail: Some(place), ..Self::plain(ErrorKind::NoResources, format!("filter \"{filter}\" cannot run: {what}")) }
+            }
             SandboxCallError::Host(what) => {
                 Self { detail: Some(place), ..Self::plain(ErrorKind::Internal, format!("filter \"{filter}\" cannot run: {what}")) }
             }

@@ -66,6 +66,9 @@ pub enum CallError {
     /// The host could not do its part.
     #[error("{0}")]
     Host(String),
+    /// The system has none left of what the call needs.
+    #[error("{0}")]
+    Exhausted(&'static str),
 }
 
 /// What a guest did that it may not.
@@ -202,7 +205,7 @@ impl Call {
     pub(crate) fn enter<T>(&mut self, run: impl FnOnce(StoreContextMut<'_, CallState>) -> wasmtime::Result<T>) -> Result<T, CallError> {
         let ticker = Arc::clone(&self.store.data().ticker);
         let Some(_watched) = ticker.watch() else {
-            return Err(CallError::Host("no thread can be started that would watch the guest".to_owned()));
+            return Err(CallError::Exhausted("no thread can be started that would watch the guest"));
         };
         let _entered = patience::enter(&self.store.data().patience);
         self.store.data_mut().entered_at = thread_cpu();

@@ -140,6 +140,9 @@ fn check_config(name: &str, filter: &Filter, config: &str) -> Result<(), Failure
         Err(CallError::Host(what)) => {
             Err(SqlError::new(State::Internal, format!("pg_llm: filter \"{name}\" cannot be called: {what}")).into())
         }
+        Err(CallError::Exhausted(what)) => {
+            Err(SqlError::new(State::NoResources, format!("pg_llm: filter \"{name}\" cannot be called: {what}")).into())
+        }
     }
 }
 
