@@ -93,13 +93,14 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-fn run(name: &str, times: u32) {
+fn run(name: &str, times: usize) {
     let (target, seeds) = (target(name), seeds(name));
     let longer = std::env::var("FUZZ_SECONDS").ok().map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
-    let mut random = Random(if longer.is_some() { SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 } else { 18 });
-    let (began, mut runs) = (Instant::now(), 0_u64);
-    while longer.map_or(runs < u64::from(times), |longer| began.elapsed() < longer) {
-        let input = if runs < seeds.len() as u64 { seeds[runs as usize].clone() } else { mutated(&seeds, &mut random) };
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    let mut random = Random(longer.map_or(18, |_| u64::try_from(now()).unwrap()));
+    let (began, mut runs) = (Instant::now(), 0_usize);
+    while longer.map_or(runs < times, |longer| began.elapsed() < longer) {
+        let input = seeds.get(runs).cloned().unwrap_or_else(|| mutated(&seeds, &mut random));
         runs += 1;
         if catch_unwind(AssertUnwindSafe(|| target(&input))).is_err() {
             let file = std::env::temp_dir().join(format!("pg_llm-{name}-broken"));
