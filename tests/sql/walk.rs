@@ -68,7 +68,7 @@ impl Walk {
 
     /// One session's way. What it met, by SQLSTATE, and what it should not have met.
     fn go(&self, place: usize) -> (BTreeMap<String, usize>, Vec<String>) {
-        let mut random = Random(self.seed ^ (place as u64) << 32);
+        let mut random = Random(self.seed ^ ((place as u64) << 32));
         let (mut met, mut strange) = (BTreeMap::new(), Vec::new());
         let mut client = self.session(place);
         while !self.over.load(Ordering::Acquire) {

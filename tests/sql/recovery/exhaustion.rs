@@ -1,4 +1,4 @@
-//! Nothing left: no descriptor, no thread, no address space, no room on disk. An ERROR each time, and all is well when there is some again.
+//! Nothing left: no descriptor, no thread, no room on disk. An ERROR each time, and all is well when there is some again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use pg_llm_upstream::{Upstream, openai};
 use super::{add_models, all_is_well, component, settings, upstream};
 use crate::hostile::module;
 
-/// Sets a backend's own soft limit ("nofile", "nproc", "as"), as the server's account may; none: as high as the hard one. False where there is no prlimit(1).
+/// Sets a backend's own soft limit ("nofile", "nproc"), as the server's account may; none: as high as the hard one. False where there is no prlimit(1).
 fn limit(cluster: &Cluster, backend: Backend, resource: &str, most: Option<u64>) -> bool {
     let most = most.map_or_else(|| hard(backend, resource), |most| most.to_string());
     let mut command = cluster.command_as_server("prlimit");
@@ -31,31 +31,32 @@ fn limit(cluster: &Cluster, backend: Backend, resource: &str, most: Option<u64>)
 fn hard(backend: Backend, resource: &str) -> String {
     let name = match resource {
         "nofile" => "Max open files",
-        "nproc" => "Max processes",
-        _ => "Max address space",
+        _ => "Max processes",
     };
     let limits = fs::read_to_string(format!("/proc/{}/limits", backend.0)).unwrap();
     let numbers = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     numbers.split_whitespace().nth(1).unwrap().to_owned()
 }
 
-/// What runs out of something, and how each ended: `ok`, or its SQLSTATE.
-fn everything(client: &mut Client) -> Vec<String> {
-    let statements = [
-        "SELECT pg_llm_chat('keyed', 'Hello')",
-        "SELECT count(*) FROM pg_llm_chat_stream('streaming', 'Hello')",
-        "SELECT pg_llm_parallel_chat('Hello', ARRAY['keyed', 'keyed', 'uploaded'])",
-        "SELECT count(*) FROM pg_llm_chat_batch('keyed', array_fill('x'::text, ARRAY[40]), '{\"max_concurrency\": 20}')",
-        "SELECT count(*) FROM pg_llm_map('keyed', 'SELECT n::text FROM generate_series(1, 40) n')",
-        "SELECT pg_llm_chat('uploaded', 'Hello')",
-        "SELECT pg_llm_add_provider('again', module) FROM kept",
-        "SELECT pg_llm_chat('table-bomb', 'Hello')",
-    ];
+/// What runs out of something.
+const STATEMENTS: [&str; 8] = [
+    "SELECT pg_llm_chat('keyed', 'Hello')",
+    "SELECT count(*) FROM pg_llm_chat_stream('streaming', 'Hello')",
+    "SELECT pg_llm_chat('uploaded', 'Hello')",
+    "SELECT pg_llm_chat('table-bomb', 'Hello')",
+    "SELECT pg_llm_add_provider('again', module) FROM kept",
+    "SELECT pg_llm_parallel_chat('Hello', ARRAY['keyed', 'keyed', 'uploaded'])",
+    "SELECT count(*) FROM pg_llm_chat_batch('keyed', array_fill('x'::text, ARRAY[40]), '{\"max_concurrency\": 20}')",
+    "SELECT count(*) FROM pg_llm_map('keyed', 'SELECT n::text FROM generate_series(1, 40) n')",
+];
+
+/// How each ended: `ok`, or its SQLSTATE.
+fn outcomes(client: &mut Client) -> Vec<String> {
     let state = |client: &mut Client, sql: &str| match client.query(sql, &[]) {
         Ok(_) => "ok".to_owned(),
         Err(error) => error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error:?}")).code().code().to_owned(),
     };
-    statements.iter().map(|sql| state(client, sql)).collect()
+    STATEMENTS.iter().map(|sql| state(client, sql)).collect()
 }
 
 /// Every ending is an ERROR of those that docs/errors.md has, or one of Postgres's own for want of what is missing.
@@ -93,10 +94,10 @@ impl Scene {
             let mut client = database.superuser();
             let backend = Backend::of(&mut client);
             if warm {
-                let ends = everything(&mut client);
-                assert_eq!(ends, ["ok", "ok", "ok", "ok", "ok", "ok", "ok", "38001"], "{what}");
+                let ends = outcomes(&mut client);
+                assert_eq!(ends, ["ok", "ok", "ok", "38001", "ok", "ok", "ok", "ok"], "{what}");
             }
-            act(backend, &mut || everything(&mut client));
+            act(backend, &mut || outcomes(&mut client));
             assert_eq!(Backend::of(&mut client), backend, "{what}");
             all_is_well(&mut client, &self.upstream);
             self.cluster.assert_no_crash();
@@ -130,25 +131,6 @@ fn without_threads_and_processes_calls_are_errors_and_go_on_when_there_are_some(
         let ends = everything();
         limit(&scene.cluster, backend, "nproc", None);
         known("no thread", &ends);
-    });
-}
-
-#[test]
-fn without_address_space_a_guest_gets_no_memory_and_the_backend_keeps_its_own() {
-    let scene = Scene::new();
-    scene.with("address space", |backend, everything| {
-        let status = fs::read_to_string(format!("/proc/{}/status", backend.0)).unwrap();
-        let size =
-            status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap().trim().trim_end_matches(" kB").parse::<u64>().unwrap();
-        // Room for what is small: what Rust's standard library cannot allocate ends a process, and no extension can change that.
-        for spare in [48 << 20, 96 << 20] {
-            if !limit(&scene.cluster, backend, "as", Some((size << 10) + spare)) {
-                return;
-            }
-            let ends = everything();
-            limit(&scene.cluster, backend, "as", None);
-            known(&format!("{} MiB", spare >> 20), &ends);
-        }
     });
 }
 
