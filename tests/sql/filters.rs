@@ -55,7 +55,7 @@ fn hostile(crime: &str) -> Asked {
 
 /// What was sent, all of it.
 fn sent(upstream: &Upstream) -> String {
-    upstream.requests().iter().map(|request| request.text()).collect()
+    upstream.requests().iter().map(Received::text).collect()
 }
 
 #[track_caller]
