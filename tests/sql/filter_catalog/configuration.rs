@@ -84,18 +84,19 @@ fn checking_a_configuration_ends_with_the_statement() {
     assert!(upload(&mut owner.client, "idle", &built("hostile-filter.wasm"), &json!({})).unwrap());
     let sql = "SET pg_llm.guest_cpu_ms = '10min'; SET pg_llm.timeout_ms = '10min'; \
                SELECT pg_llm_add_filter('x', filter_type => 'idle', config => '{\"crime\": \"loop\"}')";
-    let start = |before: &str| {
-        let running = Running::start(owner.database.superuser(), &format!("{before}{sql}"));
+    let run = |before: &str| Running::start(owner.database.superuser(), &format!("{before}{sql}"));
+    let computing = || {
+        let running = run("");
         let backend = running.backend();
         assert!(eventually(DEADLINE, || backend.threads().len() > 1), "it computes");
         running
     };
-    let cancelled = start("");
+    let cancelled = computing();
     cancelled.cancel();
     assert_eq!(db_error(cancelled.finish(DEADLINE).result).code().code(), "57014");
-    let timed_out = start("SET statement_timeout = '400ms'; ");
+    let timed_out = run("SET statement_timeout = '400ms'; ");
     assert_eq!(db_error(timed_out.finish(DEADLINE).result).code().code(), "57014");
-    let terminated = start("");
+    let terminated = computing();
     assert!(cluster.terminate_backend(terminated.pid()));
     let pid = terminated.pid();
     assert!(terminated.finish(DEADLINE).result.is_err());
