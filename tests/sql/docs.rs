@@ -230,3 +230,29 @@ fn a_page_that_is_wrong_is_found_out_with_its_line() {
     }
     fs::remove_file(&file).unwrap();
 }
+
+/// A promise is only as good as what attacks it.
+#[test]
+fn every_test_that_the_security_page_names_exists() {
+    fn sources(folder: &Path, all: &mut String) {
+        for entry in fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()) {
+            if entry.is_dir() {
+                sources(&entry, all);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                all.push_str(&fs::read_to_string(entry).unwrap());
+            }
+        }
+    }
+    let (folder, mut tests) = (Path::new(env!("CARGO_MANIFEST_DIR")), String::new());
+    sources(&folder.join("sql"), &mut tests);
+    let page = fs::read_to_string(folder.join("../docs/security.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with('|'));
+    let last = rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next());
+    let names: Vec<&str> = last
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| name.matches('_').count() > 2 && !name.contains(['(', '.']))
+        .collect();
+    assert!(names.len() > 50, "{names:?}");
+    let missing: Vec<_> = names.iter().filter(|name| !tests.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -1,5 +1,8 @@
 //! A guest reaches its model's endpoint and nothing else, and says nothing in its head that is the host's to say: proved by what the upstreams recorded.
 
+mod names;
+mod redirecting;
+
 use pg_llm_tests::postgres::{Client, NoTls};
 use pg_llm_tests::{Cluster, Database, Settings, db_error};
 use pg_llm_upstream::{Ending, Reply, Upstream};

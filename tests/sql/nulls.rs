@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use pg_llm_tests::{Asked, Backend, postgres::Client};
 use serde_json::json;
 
-struct Function {
+pub(crate) struct Function {
     name: String,
     arguments: Vec<Argument>,
     returns_set: bool,
@@ -15,13 +15,17 @@ struct Function {
 struct Argument {
     name: String,
     type_name: String,
+    /// The type with its schema.
+    qualified: String,
 }
 
 impl Function {
     /// What SQL can call: not those of triggers or for types that have no values.
-    fn all(client: &mut Client) -> Vec<Self> {
-        let sql = "SELECT p.oid::regproc::text, p.proretset, coalesce(p.proargnames, '{}'),
-                          ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS a (t, n) ORDER BY n)
+    pub(crate) fn all(client: &mut Client) -> Vec<Self> {
+        let sql = "SELECT format('%I.%I', p.pronamespace::regnamespace::text, p.proname), p.proretset, coalesce(p.proargnames, '{}'),
+                          ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS a (t, n) ORDER BY n),
+                          ARRAY(SELECT format('%I.%I', typnamespace::regnamespace::text, typname)
+                                  FROM unnest(p.proargtypes) WITH ORDINALITY AS a (t, n) JOIN pg_type y ON y.oid = t ORDER BY n)
                      FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
                      JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
                     WHERE e.extname = 'pg_llm' AND p.prokind = 'f' AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'internal'::regtype)
@@ -29,27 +33,28 @@ impl Function {
         let rows = client.query(sql, &[]).unwrap();
         rows.iter()
             .map(|row| {
-                let (names, types): (Vec<String>, Vec<String>) = (row.get(2), row.get(3));
-                let arguments = types
-                    .into_iter()
-                    .enumerate()
-                    .map(|(at, type_name)| Argument { name: names.get(at).cloned().unwrap_or_default(), type_name });
+                let (names, types, qualified): (Vec<String>, Vec<String>, Vec<String>) = (row.get(2), row.get(3), row.get(4));
+                let arguments = types.into_iter().zip(qualified).enumerate().map(|(at, (type_name, qualified))| Argument {
+                    name: names.get(at).cloned().unwrap_or_default(),
+                    type_name,
+                    qualified,
+                });
                 Self { name: row.get(0), arguments: arguments.collect(), returns_set: row.get(1) }
             })
             .collect()
     }
 
     /// A call with these SQL expressions as arguments.
-    fn call(&self, values: &[String]) -> String {
+    pub(crate) fn call(&self, values: &[String]) -> String {
         let mut sql = format!("SELECT {}", if self.returns_set { "* FROM " } else { "" });
         let values: Vec<String> =
-            self.arguments.iter().zip(values).map(|(argument, value)| format!("{value}::{}", argument.type_name)).collect();
+            self.arguments.iter().zip(values).map(|(argument, value)| format!("{value}::{}", argument.qualified)).collect();
         let _ = write!(sql, "{}({})", self.name, values.join(", "));
         sql
     }
 
     /// Arguments that could be right.
-    fn plausible(&self) -> Vec<String> {
+    pub(crate) fn plausible(&self) -> Vec<String> {
         let value = |argument: &Argument| match (argument.name.as_str(), argument.type_name.as_str()) {
             ("instance_name", _) => "'m'",
             ("model_type", _) => "'mock'",

@@ -1,5 +1,9 @@
 //! TLS is verified, by the authorities that the administrator names.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
 use pg_llm_tests::postgres::Client;
 use pg_llm_tests::postgres::error::DbError;
 use pg_llm_tests::{Backend, Cluster, DEADLINE, Running, db_error};
@@ -115,4 +119,44 @@ fn a_handshake_that_hangs_can_be_cancelled() {
     assert!(upstream.wait_until_closed(DEADLINE));
     assert_eq!(Backend::of(&mut outcome.client), backend);
     database.cluster().assert_no_crash();
+}
+
+/// Answers a client's first message with a ServerHello of this version of TLS and a cipher suite of its time. Gives back what the client sent, from first to last.
+fn outdated(version: u16) -> (u16, thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut sent = vec![0; 16 << 10];
+        let length = client.read(&mut sent).unwrap();
+        sent.truncate(length);
+        let [high, low] = version.to_be_bytes();
+        // Version, random, no session, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, no compression.
+        let hello = [&[high, low][..], &[7; 32], &[0, 0xc0, 0x13, 0]].concat();
+        let handshake = [&[2, 0, 0, u8::try_from(hello.len()).unwrap()][..], &hello].concat();
+        let record = [&[22, high, low, 0, u8::try_from(handshake.len()).unwrap()][..], &handshake].concat();
+        let _ = client.write_all(&record);
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest);
+        sent.extend(rest);
+        sent
+    });
+    (port, server)
+}
+
+#[test]
+fn less_than_tls_1_2_is_no_connection_and_nothing_is_sent() {
+    let mut client = Cluster::shared().database().superuser();
+    for version in [0x0300_u16, 0x0301, 0x0302] {
+        let (port, server) = outdated(version);
+        add(&mut client, "m", &format!("https://localhost:{port}"));
+        let error = chat(&mut client, "m").unwrap_err();
+        assert_eq!(error.code().code(), "08001", "{version:04x}: {error:?}");
+        let sent = server.join().unwrap();
+        // supported_versions (43), of two bytes each: 1.3 and 1.2 are all that is offered.
+        let offered = [0, 43, 0, 5, 4, 3, 4, 3, 3];
+        assert!(sent.windows(offered.len()).any(|bytes| bytes == offered), "{sent:02x?}");
+        assert!(!sent.windows(4).any(|bytes| bytes == b"sk-t" || bytes == b"POST"), "no request was sent");
+    }
 }

@@ -104,14 +104,21 @@ fn add(mut wanted: Wanted) -> Result<Returned, Failure> {
         members.insert("api_endpoint".to_owned(), Value::String(endpoint.to_string()));
     }
     let config = stored.to_string();
-    let former = insert_or_lock(&wanted, role, &config, superuser)?;
+    // Nobody chose what an uploaded module says of itself, a superuser who adds a model of it as little as any other.
+    let chosen = !uploaded || wanted.config.get("api_endpoint").is_some_and(|endpoint| !endpoint.is_null());
+    let former = insert_or_lock(&wanted, role, &config, superuser && chosen)?;
     let same_place = former.as_ref().is_some_and(|f| {
         f.model_type == wanted.model_type
             && spec_of(&wanted.instance, f).is_some_and(|was| (&was.endpoint, &was.token_urls) == (&spec.endpoint, &spec.token_urls))
     });
-    let trusted = superuser || (same_place && former.as_ref().is_some_and(|f| f.endpoint_trusted));
+    let trusted = (superuser && chosen) || (same_place && former.as_ref().is_some_and(|f| f.endpoint_trusted));
     if let Some(endpoint) = &spec.endpoint {
-        egress::private_ok(&wanted.instance, endpoint, trusted)?;
+        egress::private_ok(&wanted.instance, endpoint, trusted).map_err(|error| match (superuser, chosen) {
+            (true, false) => {
+                error.hint("The module names this endpoint, not you: say it as api_endpoint in config if that is where the model is.")
+            }
+            _ => error,
+        })?;
     }
     egress::check_token_urls(&wanted.instance, &spec.token_urls, trusted)?;
     if former.is_some() {

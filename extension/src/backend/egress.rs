@@ -23,7 +23,7 @@ pub(crate) fn private_ok(instance: &str, endpoint: &Endpoint, trusted: bool) -> 
     };
     match grant {
         Grant::Named => Ok(true),
-        Grant::Public => Ok(gucs::allow_private_networks()),
+        Grant::Public => Ok(gucs::allow_private_networks() && !endpoint.is_metadata()),
         Grant::No => Err(forbidden(instance, endpoint)),
     }
 }

@@ -127,3 +127,82 @@ fn roles_are_named_exactly() {
     }
     admin.batch_execute(&format!("SELECT pg_llm_remove_model('m'); DROP ROLE {quoted}")).unwrap();
 }
+
+/// `current_user` in a view is who reads, whoever made it.
+#[test]
+fn a_view_over_ours_shows_what_its_reader_may_see() {
+    let database = Cluster::shared().database();
+    let (reader, definer) = (database.create_role(), database.create_role());
+    let mut admin = database.superuser();
+    admin
+        .batch_execute(&format!(
+            "SELECT pg_llm_add_model('mock', 'hidden'), pg_llm_add_model('mock', 'shown'), pg_llm_add_model('mock', 'definers');
+             SELECT pg_llm_grant_model('shown', '{reader}'), pg_llm_grant_model('definers', '{definer}');
+             CREATE VIEW all_models AS SELECT instance_name::text FROM pg_llm_models; GRANT SELECT ON all_models TO PUBLIC;
+             CREATE VIEW barred WITH (security_barrier) AS SELECT * FROM all_models; GRANT SELECT ON barred TO PUBLIC;
+             CREATE FUNCTION models_of_definer() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS 'SELECT instance_name FROM pg_llm_models';
+             ALTER FUNCTION models_of_definer() OWNER TO {definer}"
+        ))
+        .unwrap();
+    let mut client = database.connect_as(&reader);
+    let mut seen = |what: &str| -> Vec<String> {
+        client.query(&format!("SELECT * FROM {what} ORDER BY 1"), &[]).unwrap().iter().map(|row| row.get(0)).collect()
+    };
+    assert_eq!(seen("all_models"), ["shown"]);
+    assert_eq!(seen("barred"), ["shown"]);
+    assert_eq!(seen("models_of_definer()"), ["definers"]);
+    // Filled by its owner, as its owner; read as what it is: a table of the owner's.
+    admin.batch_execute(&format!("CREATE MATERIALIZED VIEW kept AS SELECT instance_name FROM pg_llm_models; ALTER MATERIALIZED VIEW kept OWNER TO {definer}; REFRESH MATERIALIZED VIEW kept")).unwrap();
+    assert_eq!(value::<Vec<String>>(&mut admin, "SELECT array_agg(instance_name) FROM kept", &[]), ["definers"]);
+    assert_eq!(value::<i64>(&mut admin, "SELECT count(*) FROM all_models", &[]), 3);
+}
+
+/// A function that calls a model with its owner's rights takes no fallback that its caller has set, if it says so.
+#[test]
+fn a_definers_prompt_does_not_go_to_a_fallback_of_the_callers_when_the_call_says_none() {
+    let database = Cluster::shared().database();
+    let (failing, thief) = (pg_llm_upstream::Upstream::start(), upstream());
+    failing.otherwise(|_| pg_llm_upstream::Reply::status(500));
+    let (definer, caller) = (database.create_role(), database.create_role());
+    let mut admin = database.superuser();
+    add_model(&mut admin, "m", &failing.url()).unwrap();
+    add_model(&mut admin, "thief", &thief.url()).unwrap();
+    admin
+        .batch_execute(&format!(
+            "SELECT pg_llm_grant_model('m', '{definer}'), pg_llm_grant_model('thief', 'public'); GRANT CREATE ON SCHEMA public TO {definer}; SET ROLE {definer};
+             CREATE FUNCTION told() RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp SET pg_llm.default_local_fallback = '' SET pg_llm.default_model = ''
+             AS $$SELECT pg_llm_chat('m', 'a secret', '{{\"max_attempts\": 1}}')$$;
+             CREATE FUNCTION told_in_options() RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
+             AS $$SELECT pg_llm_chat('m', 'a secret', '{{\"max_attempts\": 1, \"fallback_instance\": null}}')$$"
+        ))
+        .unwrap();
+    let mut client = database.connect_as(&caller);
+    client
+        .batch_execute("SELECT pg_llm_chat('thief', 'x'); SET pg_llm.default_local_fallback = 'thief'; SET pg_llm.default_model = 'thief'")
+        .unwrap();
+    let before = thief.requests().len();
+    for call in ["told()", "told_in_options()"] {
+        assert!(code(&db_error(client.simple_query(&format!("SELECT {call}")))).starts_with("38"), "{call}");
+    }
+    assert_eq!(thief.requests().len(), before, "nothing of the definer's was sent there");
+}
+
+#[test]
+fn a_role_that_is_dropped_amid_its_call_harms_nobody() {
+    let database = Cluster::shared().database();
+    let (upstream, gate) = (pg_llm_upstream::Upstream::start(), pg_llm_upstream::Gate::new());
+    upstream.on("/chat/completions").reply(pg_llm_upstream::openai::completion("late").gated(&gate));
+    let role = database.create_role();
+    let mut admin = database.superuser();
+    add_model(&mut admin, "m", &upstream.url()).unwrap();
+    admin.execute("SELECT pg_llm_grant_model('m', $1)", &[&role]).unwrap();
+    let running = pg_llm_tests::Running::start(database.connect_as(&role), "SELECT pg_llm_chat('m', 'x', '{\"cache\": true}')");
+    assert!(upstream.wait_for_requests(1, pg_llm_tests::DEADLINE));
+    admin.batch_execute(&format!("DROP ROLE {role}")).unwrap();
+    gate.open();
+    let mut outcome = running.finish(pg_llm_tests::DEADLINE);
+    assert!(outcome.result.is_ok(), "the call had begun when there was a role: {:?}", outcome.result.err());
+    assert_eq!(chat(&mut outcome.client, "m"), denied(), "and there is none any more");
+    admin.batch_execute("TABLE pg_llm_models; TABLE pg_llm_cache").unwrap();
+    database.cluster().assert_no_crash();
+}

@@ -3,13 +3,15 @@
 use pg_llm_tests::postgres::Client;
 use pg_llm_tests::{Cluster, db_error};
 
+use crate::nulls::Function;
+
 use super::{ADD_GRANT, chat, code, is_denied, upstream, value, well};
 
 /// Everything that a query of ours or a view of ours could be led astray by, in a schema before `pg_catalog`.
 const SHADOWS: &str = "
     CREATE SCHEMA evil; GRANT ALL ON SCHEMA evil TO PUBLIC;
-    CREATE TABLE evil.victims (who text, what text); GRANT ALL ON evil.victims TO PUBLIC;
-    CREATE FUNCTION evil.trap(what text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN INSERT INTO evil.victims VALUES (current_user, what); RETURN true; END $$;
+    CREATE TABLE evil.victims (who text, what text); GRANT ALL ON evil.victims TO PUBLIC; CREATE SEQUENCE evil.sprung; GRANT ALL ON evil.sprung TO PUBLIC;
+    CREATE FUNCTION evil.trap(what text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_catalog.nextval('evil.sprung'); INSERT INTO evil.victims VALUES (current_user, what); RETURN true; END $$;
     CREATE FUNCTION evil.eq(a text, b text) RETURNS boolean LANGUAGE sql AS $$SELECT evil.trap('text = text')$$;
     CREATE FUNCTION evil.eq(a bytea, b bytea) RETURNS boolean LANGUAGE sql AS $$SELECT evil.trap('bytea = bytea')$$;
     CREATE FUNCTION evil.eq(a oid, b oid) RETURNS boolean LANGUAGE sql AS $$SELECT evil.trap('oid = oid')$$;
@@ -24,6 +26,12 @@ const SHADOWS: &str = "
     CREATE OPERATOR evil.= (FUNCTION = evil.eq, LEFTARG = oid, RIGHTARG = regrole);
     CREATE OPERATOR evil.= (FUNCTION = evil.eq, LEFTARG = name, RIGHTARG = name);
     CREATE OPERATOR evil.= (FUNCTION = evil.eq, LEFTARG = name, RIGHTARG = text);
+    CREATE OPERATOR evil.<> (FUNCTION = evil.eq, LEFTARG = oid, RIGHTARG = oid); CREATE OPERATOR evil.<> (FUNCTION = evil.eq, LEFTARG = text, RIGHTARG = text);
+    CREATE FUNCTION evil.has(a jsonb, b text) RETURNS boolean LANGUAGE sql AS $$SELECT evil.trap('jsonb ? text')$$;
+    CREATE OPERATOR evil.? (FUNCTION = evil.has, LEFTARG = jsonb, RIGHTARG = text);
+    CREATE FUNCTION evil.before(a timestamptz, b timestamptz) RETURNS boolean LANGUAGE sql AS $$SELECT evil.trap('timestamptz <= timestamptz')$$;
+    CREATE OPERATOR evil.<= (FUNCTION = evil.before, LEFTARG = timestamptz, RIGHTARG = timestamptz);
+    CREATE OPERATOR evil.> (FUNCTION = evil.before, LEFTARG = timestamptz, RIGHTARG = timestamptz);
     CREATE FUNCTION evil.arrow(a jsonb, b text) RETURNS text LANGUAGE sql AS $$SELECT evil.trap('jsonb ->> text')::text$$;
     CREATE OPERATOR evil.->> (FUNCTION = evil.arrow, LEFTARG = jsonb, RIGHTARG = text);
     CREATE FUNCTION evil.arrow(a jsonb, b jsonb) RETURNS text LANGUAGE sql AS $$SELECT evil.trap('jsonb ->> jsonb')::text$$;
@@ -100,6 +108,47 @@ fn a_hostile_search_path_and_temporary_tables_of_our_names_have_no_say() {
         let victims = client.query("SELECT v.who::pg_catalog.text, v.what::pg_catalog.text FROM evil.victims v", &[]).unwrap();
         let victims: Vec<(String, String)> = victims.iter().map(|row| (row.get(0), row.get(1))).collect();
         assert_eq!(victims, [], "{name}");
+    }
+    database.cluster().assert_no_crash();
+}
+
+/// Whatever there is, so that what comes later is attacked as well.
+#[test]
+fn no_function_and_no_view_of_ours_is_led_astray_by_a_hostile_search_path() {
+    let database = Cluster::shared().database();
+    let upstream = upstream();
+    let mut admin = database.superuser();
+    super::add_model(&mut admin, "m", &upstream.url()).unwrap();
+    let functions = Function::all(&mut admin);
+    let views = "SELECT format('%I.%I', c.relnamespace::regnamespace::text, c.relname) FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+                   JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_llm' WHERE c.relkind = 'v'";
+    let views: Vec<String> = admin.query(views, &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    assert!(functions.len() > 30 && views.len() >= 4, "they are found");
+    admin.batch_execute(SHADOWS).unwrap();
+    let role = database.create_role();
+    admin
+        .batch_execute(&format!("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}; SELECT pg_llm_grant_model('m', '{role}')"))
+        .unwrap();
+    for name in ["postgres", role.as_str()] {
+        let mut client = database.connect_as(name);
+        client
+            .batch_execute(&format!(
+                "{TEMPORARY} SET search_path = pg_temp, evil, pg_catalog, public; SET pg_llm.compile_timeout_ms = '10s'"
+            ))
+            .unwrap_or_else(|_| {
+                client.batch_execute("SET search_path = pg_temp, evil, pg_catalog, public").unwrap();
+            });
+        let mut answered = 0;
+        let calls =
+            functions.iter().map(|function| function.call(&function.plausible())).chain(views.iter().map(|view| format!("TABLE {view}")));
+        for sql in calls {
+            client.batch_execute("BEGIN").unwrap();
+            answered += usize::from(client.simple_query(&sql).is_ok());
+            client.batch_execute("ROLLBACK").unwrap();
+            let sprung = client.query_one("SELECT s.is_called FROM evil.sprung s", &[]).unwrap();
+            assert!(!sprung.get::<_, bool>(0), "{name}: {sql} ran what was laid for it");
+        }
+        assert!(answered >= 12, "{name}: {answered} of the calls were right");
     }
     database.cluster().assert_no_crash();
 }

@@ -46,6 +46,7 @@ pub struct Builder {
     certificate: Option<Certificate>,
     mute: bool,
     unrecorded: bool,
+    at: Option<Ipv4Addr>,
 }
 
 impl Builder {
@@ -77,12 +78,19 @@ impl Builder {
         self
     }
 
+    /// This address of the machine instead of the loopback: for a network of a test's own.
+    #[must_use]
+    pub fn at(mut self, address: Ipv4Addr) -> Self {
+        self.at = Some(address);
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
     /// The port is taken.
     pub fn try_start(self) -> std::io::Result<Upstream> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))?;
+        let listener = TcpListener::bind((self.at.unwrap_or(Ipv4Addr::LOCALHOST), self.port))?;
         let address = listener.local_addr()?;
         let house = Arc::new(House {
             listener,

@@ -4,6 +4,8 @@ use std::fmt;
 
 use url::{Host, Url};
 
+use super::{AddressClass, classify};
+
 /// Scheme, host, port and path prefix of a model: the only place that its calls can reach.
 ///
 /// The host is normalised as the WHATWG URL standard does it: lower case, IDNA, and the decimal, octal and hexadecimal spellings of an
@@ -77,6 +79,12 @@ impl Endpoint {
     /// Lower case; an IPv6 address stands in brackets.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether the host is the address of a cloud's metadata service, or link-local.
+    pub fn is_metadata(&self) -> bool {
+        let address = self.host.trim_start_matches('[').trim_end_matches(']').parse();
+        address.is_ok_and(|address| matches!(classify(address), AddressClass::Metadata(_)))
     }
 
     /// The port, also where the URL did not say it.

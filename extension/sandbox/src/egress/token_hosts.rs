@@ -25,7 +25,7 @@ impl TokenHosts {
         }
         match self.allowed.permits(url.origin()) {
             Grant::Named => Some(self.named_private || self.private_networks),
-            Grant::Public => Some(self.private_networks),
+            Grant::Public => Some(self.private_networks && !url.origin().is_metadata()),
             Grant::No => None,
         }
     }

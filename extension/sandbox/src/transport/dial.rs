@@ -12,7 +12,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
 
-use super::names::resolve;
+use super::names::{is_address, resolve};
 use super::socket::Socket;
 use crate::egress::{AddressClass, classify};
 use crate::interrupt::{Interest, Wake};
@@ -66,10 +66,13 @@ fn dial(uri: &Uri, patience: &Rc<Patience>) -> io::Result<TcpStream> {
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
     let found = resolve(host, port, patience).map_err(|e| io::Error::new(e.kind(), format!("cannot look up host \"{host}\": {e}")))?;
 
+    // What was looked up is what is connected to: there is no second look-up that could say something else.
     let (mut allowed, mut refused) = (Vec::new(), None);
+    let (private_ok, literal) = (patience.private_ok.get(), is_address(host));
     for address in found {
         match classify(address.ip()) {
-            AddressClass::NotPublic(why) if !patience.private_ok.get() => refused = Some((address.ip(), why)),
+            AddressClass::NotPublic(why) if !private_ok => refused = Some((address.ip(), why)),
+            AddressClass::Metadata(why) if !(private_ok && literal) => refused = Some((address.ip(), why)),
             _ => allowed.push(address),
         }
     }

@@ -12,13 +12,21 @@ use crate::interrupt::{Interest, Wake};
 use crate::patience::Patience;
 use crate::threads::spawn_quiet;
 
+/// Whether `host` is an address, and no name.
+pub(super) fn is_address(host: &str) -> bool {
+    address(host).is_some()
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
 /// Addresses of `host`, by the system's resolver.
 ///
 /// getaddrinfo(3) cannot be interrupted, so it runs on a thread of its own, which is left behind when the call ends first. There are at most
 /// [`MOST_LOOKUPS`] of these: whoever cancels call after call while the name server is silent must not fill the process with threads.
 pub(super) fn resolve(host: &str, port: u16, patience: &Patience) -> io::Result<Vec<SocketAddr>> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = bare.parse::<IpAddr>() {
+    if let Some(ip) = address(host) {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
     let slot = Slot::take().ok_or_else(|| io::Error::other("too many name look-ups are still waiting for the name server"))?;
