@@ -9,16 +9,8 @@ use std::process::Command;
 use pg_llm_tests::postgres::{Client, error::DbError};
 use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Installation, Running, db_error, eventually};
 
-pub(crate) use modules::Description;
-<<<<<<< HEAD
-use modules::{Profile, encoded, slow, with_memories};
-pub(crate) use modules::{assembled, built, encoded_as};
-=======
-pub(crate) use modules::Profile;
-pub(crate) use modules::assembled;
-pub(crate) use modules::built;
+pub(crate) use modules::{Description, Profile, assembled, built, encoded_as};
 use modules::{encoded, slow, with_memories};
->>>>>>> 16be9df (Egress: no name leads to a cloud's metadata, a module's own endpoint is trusted by nobody; the security page says attack by attack)
 
 /// Somebody who uploads.
 struct Uploader {
