@@ -35,7 +35,7 @@ const DEFAULTS: [(&str, &str); 6] = [
 ];
 
 /// What the files call. Results lie at 8192, the one part of an answer at 8704.
-const VOCABULARY: &str = r#"
+const VOCABULARY: &str = r"
   ;; An answer of no parts; no event; none of a list's.
   (func $ok (result i32)
     (memory.fill (i32.const 8192) (i32.const 0) (i32.const 512))
@@ -64,7 +64,7 @@ const VOCABULARY: &str = r#"
   (func $stream (result i32)
     (drop (call $ok))
     (i32.store (i32.const 8200) (call $new (i32.const 1)))
-    (i32.const 8192))"#;
+    (i32.const 8192))";
 
 const NEW: &str = r#"(import "[export]pg-llm:guest/chat@1.0.0" "[resource-new]answer-stream" (func $new (param i32) (result i32)))"#;
 

@@ -1,4 +1,5 @@
 //! Nothing left: no descriptor, no thread, no room on disk. An ERROR each time, and all is well when there is some again.
+#![allow(clippy::print_stderr, reason = "what was skipped, and how each ended")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,16 +17,12 @@ fn limit(cluster: &Cluster, backend: Backend, resource: &str, most: Option<u64>)
     let most = most.map_or_else(|| hard(backend, resource), |most| most.to_string());
     let mut command = cluster.command_as_server("prlimit");
     command.args(["--pid", &backend.0.to_string(), &format!("--{resource}={most}:")]);
-    match command.output() {
-        Ok(output) => {
-            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-            true
-        }
-        Err(_) => {
-            println!("SKIPPED: limits of a process need the program prlimit (util-linux)");
-            false
-        }
-    }
+    let Ok(output) = command.output() else {
+        eprintln!("SKIPPED: limits of a process need the program prlimit (util-linux)");
+        return false;
+    };
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    true
 }
 
 fn hard(backend: Backend, resource: &str) -> String {
@@ -64,7 +61,7 @@ fn outcomes(client: &mut Client) -> Vec<String> {
 fn known(what: &str, ends: &[String]) {
     let known = ["ok", "08001", "08006", "38001", "53000", "53100", "53200", "53400", "55000", "58030"];
     assert!(ends.iter().all(|end| known.contains(&end.as_str())), "{what}: {ends:?}");
-    println!("{what}: {ends:?}");
+    eprintln!("{what}: {ends:?}");
 }
 
 struct Scene {
