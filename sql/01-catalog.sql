@@ -77,13 +77,17 @@ CREATE TABLE _pg_llm_catalog.keys (
     instance_name text        NOT NULL REFERENCES _pg_llm_catalog.models ON DELETE CASCADE,
     key_name      text        NOT NULL,
     -- Which master key it was encrypted with; says nothing of the key itself.
-    master_key_id text        NOT NULL,
+    master_key_id text,
     -- version (1 byte), nonce (12), AES-256-GCM ciphertext and tag; bound to the version, instance_name and key_name.
-    sealed        bytea       NOT NULL,
+    sealed        bytea,
+    -- In place of both: {"env": NAME} or {"file": PATH}, where the server finds the key. No secret; followed where the model's endpoint_trusted.
+    reference     jsonb,
     updated_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    PRIMARY KEY (instance_name, key_name)
+    PRIMARY KEY (instance_name, key_name),
+    CHECK ((sealed IS NULL) OPERATOR(pg_catalog.=) (master_key_id IS NULL)),
+    CHECK ((sealed IS NULL) OPERATOR(pg_catalog.<>) (reference IS NULL))
 );
-COMMENT ON TABLE _pg_llm_catalog.keys IS 'API keys, encrypted with a master key that is not in the database.';
+COMMENT ON TABLE _pg_llm_catalog.keys IS 'API keys, encrypted with a master key that is not in the database, or where the server finds them.';
 
 -- Sessions remember models between calls, and hear of each change (extension/src/backend/news.rs). Before the row, not after: a function in the same statement may
 -- call a model. By row: logical replication fires no other triggers; and always, where session_replication_role turns triggers off.

@@ -38,6 +38,22 @@ RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pg_llm_set_key_wrapper';
 COMMENT ON FUNCTION pg_llm_set_key(text, text, text) IS 'Sets or replaces a key of a model of the caller; the next call of any session uses it. NULL as value removes it. The key that api_key sets is called default. False when there was none to remove.';
 
+CREATE FUNCTION pg_llm_set_key(instance_name text, key_name text, reference jsonb)
+RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_llm_set_key_reference_wrapper';
+COMMENT ON FUNCTION pg_llm_set_key(text, text, jsonb) IS 'Says where the server finds a key at each call: {"env": "NAME"}, a variable of the environment that it was started with, or {"file": "/path"}. For superusers, and models whose endpoint a superuser chose. NULL removes the key.';
+
+CREATE FUNCTION pg_llm_rotate_master_key(new_key boolean DEFAULT true)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
+AS 'MODULE_PATHNAME', 'pg_llm_rotate_master_key_wrapper';
+COMMENT ON FUNCTION pg_llm_rotate_master_key(boolean) IS
+'Encrypts the keys of this database anew, under the master key that a setting names, else under one that is put in the place of the data directory''s, and gives back how many. Former master keys stay. With new_key false, under the one in use: for the other databases of the server.';
+
+CREATE FUNCTION _pg_llm_catalog.master_keys()
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_llm_master_keys_wrapper';
+COMMENT ON FUNCTION _pg_llm_catalog.master_keys() IS 'The master keys that this server has, by their ids.';
+
 CREATE FUNCTION pg_llm_add_provider(model_type text, module bytea, sha256 text DEFAULT NULL)
 RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
 AS 'MODULE_PATHNAME', 'pg_llm_add_provider_wrapper';
@@ -52,3 +68,5 @@ COMMENT ON FUNCTION pg_llm_remove_provider(text) IS 'Removes an uploaded provide
 REVOKE ALL ON FUNCTION pg_llm_add_model(text, text, text, jsonb, bytea, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pg_llm_add_model(boolean, text, text, text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pg_llm_add_provider(text, bytea, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_llm_rotate_master_key(boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION _pg_llm_catalog.master_keys() FROM PUBLIC;

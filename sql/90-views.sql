@@ -26,6 +26,8 @@ SELECT m.instance_name,
        m.config ->> 'api_endpoint' AS api_endpoint,
        m.config,
        ARRAY(SELECT k.key_name FROM _pg_llm_catalog.keys k WHERE k.instance_name = m.instance_name ORDER BY k.key_name) AS key_names,
+       (SELECT pg_catalog.jsonb_object_agg(k.key_name, coalesce(k.reference, '"stored"'::jsonb))
+          FROM _pg_llm_catalog.keys k WHERE k.instance_name = m.instance_name) AS key_sources,
        (SELECT g.role FROM _pg_llm_catalog.grants g WHERE g.instance_name = m.instance_name AND g.is_owner) AS owner,
        ARRAY(SELECT CASE WHEN g.role = 0::oid THEN 'public' ELSE g.role::text END
                FROM _pg_llm_catalog.grants g WHERE g.instance_name = m.instance_name AND NOT g.is_owner ORDER BY 1) AS granted_to,
@@ -40,6 +42,16 @@ SELECT m.instance_name,
                   AND (g.role = 0::oid OR pg_catalog.pg_has_role(current_user, g.role, 'USAGE')))
     OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user);
 COMMENT ON VIEW @extschema@.pg_llm_models IS 'The models that the current role may use, without their keys.';
+
+CREATE VIEW @extschema@.pg_llm_master_keys WITH (security_barrier) AS
+SELECT coalesce(k.id, u.id) AS id,
+       k.source,
+       coalesce(k.is_current, false) AS is_current,
+       coalesce(u.keys, 0) AS keys,
+       k.error
+  FROM pg_catalog.jsonb_to_recordset(_pg_llm_catalog.master_keys()) AS k (id text, source text, is_current boolean, error text)
+  FULL JOIN (SELECT master_key_id AS id, count(*) AS keys FROM _pg_llm_catalog.keys WHERE sealed IS NOT NULL GROUP BY master_key_id) AS u ON u.id = k.id;
+COMMENT ON VIEW @extschema@.pg_llm_master_keys IS 'Master keys that this server has, or that keys of this database need, and how many need each. For superusers.';
 
 CREATE VIEW @extschema@.pg_llm_providers WITH (security_barrier) AS
 SELECT profile ->> 'name' AS model_type,

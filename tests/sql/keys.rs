@@ -1,7 +1,12 @@
 //! DESIGN section 4: keys are encrypted at rest, and nobody reads them: not in tables, dumps, logs, errors, settings, answers.
 
+mod command;
 mod echoes;
 mod master_key;
+mod memory;
+mod references;
+mod rotation;
+mod statements;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -262,7 +262,7 @@ fn the_compiler_has_three_pipes_no_environment_open_signals_and_a_session_of_its
 }
 
 /// Gives a file to the server's account, as if the server had written it.
-fn give(cluster: &Cluster, path: &Path) {
+pub(crate) fn give(cluster: &Cluster, path: &Path) {
     use std::os::unix::fs::MetadataExt;
     let owner = fs::metadata(cluster.data_directory()).unwrap();
     let _ = std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()));

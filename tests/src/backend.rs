@@ -63,6 +63,44 @@ impl Backend {
         field(&status, "RssAnon:").and_then(|value| value.trim_end_matches("kB").trim().parse().ok()).expect("RssAnon in kB")
     }
 
+    /// Where in its memory these bytes are: the mappings' names and addresses. None where the kernel does not let this account look.
+    pub fn memory_with(self, needle: &[u8]) -> Option<Vec<String>> {
+        const BLOCK: u64 = 4 << 20;
+        let memory = fs::File::open(self.proc("mem")).ok()?;
+        let maps = fs::read_to_string(self.proc("maps")).ok()?;
+        let mut found = Vec::new();
+        let mut looked = false;
+        for line in maps.lines() {
+            let mut words = line.split_whitespace();
+            let (Some((start, end)), Some(rights)) = (words.next().and_then(|range| range.split_once('-')), words.next()) else { continue };
+            let (Ok(start), Ok(end)) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16)) else { continue };
+            // What the kernel maps cannot be read so.
+            if !rights.starts_with('r') || line.ends_with("[vvar]") || line.ends_with("[vsyscall]") {
+                continue;
+            }
+            // Blocks overlap, so that nothing is lost between two of them.
+            let mut at = start;
+            while at < end {
+                let mut block = vec![0; usize::try_from((end - at).min(BLOCK)).expect("4 MiB")];
+                if std::os::unix::fs::FileExt::read_exact_at(&memory, &mut block, at).is_ok() {
+                    looked = true;
+                    found.extend(
+                        block
+                            .windows(needle.len())
+                            .enumerate()
+                            .filter(|(_, window)| *window == needle)
+                            .map(|(offset, _)| format!("{:x} in {line}", at + offset as u64)),
+                    );
+                }
+                if at + block.len() as u64 >= end {
+                    break;
+                }
+                at += block.len() as u64 - needle.len() as u64;
+            }
+        }
+        looked.then_some(found)
+    }
+
     /// How many files and sockets it has open.
     pub fn open_files(self) -> usize {
         fs::read_dir(self.proc("fd")).expect("a live backend of ours").count()

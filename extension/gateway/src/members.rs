@@ -68,6 +68,11 @@ impl<'a> Members<'a> {
         self.map.get(name).filter(|v| !v.is_null())
     }
 
+    /// All of them.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+        self.map.iter()
+    }
+
     pub(crate) fn wrong(&self, name: &str, expected: &str, value: &Value) -> ConfigError {
         let got = match value {
             Value::Number(n) => n.to_string(),

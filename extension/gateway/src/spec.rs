@@ -6,11 +6,13 @@ use pg_llm_sandbox::egress::{Endpoint, TokenUrl};
 use pg_llm_sandbox::keys::{DEFAULT_KEY, Secret};
 use pg_llm_sandbox::report::{Description, Profile};
 use serde_json::{Map, Value};
+use zeroize::Zeroize;
 
 use crate::admission::{BreakerPolicy, Limits as AdmissionLimits};
 use crate::error::ConfigError;
 use crate::fallback::FallbackChoice;
 use crate::filters::{self, OnFilterError};
+use crate::key_reference::KeyReference;
 use crate::members::Members;
 use crate::options::{ChatOptions, DEFAULTABLE};
 
@@ -77,8 +79,17 @@ pub struct ParsedConfig {
     pub spec: ModelSpec,
     /// The configuration without its secrets.
     pub stored: Value,
-    /// The secrets that stood in it, by key name.
-    pub keys: Vec<(String, Secret)>,
+    /// The keys that stood in it, by name.
+    pub keys: Vec<(String, GivenKey)>,
+}
+
+/// A key as a configuration gives it.
+#[derive(Debug)]
+pub enum GivenKey {
+    /// The key itself.
+    Secret(Secret),
+    /// Where the server finds it.
+    Reference(KeyReference),
 }
 
 /// `is_local_fallback` is a mark of the older form of `pg_llm_add_model`: kept, and without effect. `pg_llm.default_local_fallback` names the model.
@@ -184,11 +195,25 @@ impl ModelSpec {
         }
         m.get::<bool>("is_local_fallback", "a boolean")?;
         let keys = secrets(&m)?;
-        let mut stored = config.clone();
-        if let Value::Object(map) = &mut stored {
-            map.retain(|name, value| !SECRET.contains(&name.as_str()) && !value.is_null());
-        }
+        let stored = m.members().filter(|(name, value)| !SECRET.contains(&name.as_str()) && !value.is_null());
+        let stored = Value::Object(stored.map(|(name, value)| (name.clone(), value.clone())).collect());
         Ok(ParsedConfig { spec, stored, keys })
+    }
+}
+
+/// Wipes the keys that stand in a configuration, once they are read.
+pub fn wipe_keys(config: &mut Value) {
+    if let Value::Object(members) = config {
+        members.iter_mut().filter(|(name, _)| SECRET.contains(&name.as_str())).for_each(|(_, value)| wipe(value));
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -271,7 +296,7 @@ fn rate_limit(m: &Members<'_>) -> Result<RateLimit, ConfigError> {
     Ok(RateLimit { rpm: number("rpm", "requests")?, tpm: number("tpm", "tokens")? })
 }
 
-fn secrets(m: &Members<'_>) -> Result<Vec<(String, Secret)>, ConfigError> {
+fn secrets(m: &Members<'_>) -> Result<Vec<(String, GivenKey)>, ConfigError> {
     let mut keys = Vec::new();
     for (member, name) in [
         ("api_key", DEFAULT_KEY),
@@ -279,17 +304,31 @@ fn secrets(m: &Members<'_>) -> Result<Vec<(String, Secret)>, ConfigError> {
         ("access_key_secret", "access_key_secret"),
         ("session_token", "session_token"),
     ] {
-        if let Some(value) = m.get::<String>(member, "a string")? {
-            keys.push((name.to_owned(), Secret::new(value.into_bytes())));
+        if let Some(value) = m.raw(member) {
+            keys.push((name.to_owned(), given(value, || m.wrong(member, KEY, value))?));
         }
     }
-    if let Some(named) = m.get::<std::collections::BTreeMap<String, String>>("keys", "an object of strings")? {
-        keys.extend(named.into_iter().map(|(name, value)| (name, Secret::new(value.into_bytes()))));
+    if let Some(value) = m.raw("keys") {
+        let wrong = || m.wrong("keys", "an object of strings and references", value);
+        for (name, value) in value.as_object().ok_or_else(wrong)? {
+            keys.push((name.clone(), given(value, wrong)?));
+        }
     }
-    if let Some((name, _)) = keys.iter().find(|(name, secret)| name.is_empty() || secret.expose().is_empty()) {
+    let empty = |given: &GivenKey| matches!(given, GivenKey::Secret(secret) if secret.expose().is_empty());
+    if let Some((name, _)) = keys.iter().find(|(name, given)| name.is_empty() || empty(given)) {
         return Err(ConfigError::invalid(format!("key \"{name}\" has an empty name or value"), None));
     }
     Ok(keys)
+}
+
+const KEY: &str = "a string, or a reference such as {\"env\": \"NAME\"} or {\"file\": \"/path\"}";
+
+fn given(value: &Value, wrong: impl Fn() -> ConfigError) -> Result<GivenKey, ConfigError> {
+    match value {
+        Value::String(text) => Ok(GivenKey::Secret(Secret::new(text.as_bytes().to_vec()))),
+        Value::Object(_) => KeyReference::parse(value).map(GivenKey::Reference),
+        _ => Err(wrong()),
+    }
 }
 
 #[cfg(test)]
@@ -327,6 +366,23 @@ mod tests {
             parsed.keys.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(),
             ["default", "access_key_id", "access_key_secret", "session_token", "org"]
         );
+    }
+
+    #[test]
+    fn a_key_is_a_text_or_a_reference_and_wiping_leaves_neither() {
+        let mut config =
+            json!({"api_key": {"env": "A"}, "keys": {"org": {"file": "/k"}, "b": "sk-2"}, "session_token": "sk-3", "temperature": 1});
+        let keys = parse("openai", &config).unwrap().keys;
+        let sources: Vec<String> = keys
+            .iter()
+            .map(|(name, given)| match given {
+                GivenKey::Secret(secret) => format!("{name}={}", String::from_utf8_lossy(secret.expose())),
+                GivenKey::Reference(reference) => format!("{name}={}", reference.to_json()),
+            })
+            .collect();
+        assert_eq!(sources, [r#"default={"env":"A"}"#, "session_token=sk-3", "b=sk-2", r#"org={"file":"/k"}"#]);
+        wipe_keys(&mut config);
+        assert!(!config.to_string().contains("sk-") && config["temperature"] == 1, "{config}");
     }
 
     #[test]

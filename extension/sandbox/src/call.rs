@@ -1,5 +1,6 @@
 //! One call: what it was granted, what it used, and how it ended.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use crate::interrupt::Interrupt;
 use crate::keys::{KeyRing, Secret};
 use crate::limits::{Exceeded, Limiter, Limits};
 use crate::patience::{self, Cause, Patience};
+use crate::redact::Needles;
 use crate::signing::token_cache::TokenCache;
 use crate::ticker::Ticker;
 use crate::transport::Agents;
@@ -141,6 +143,8 @@ pub(crate) struct CallState {
     pub(crate) tokens: Arc<TokenCache>,
     /// Tokens that this call was given: as secret as its keys.
     pub(crate) issued: Vec<Secret>,
+    /// What is looked for in all that comes back: both, in all their forms.
+    pub(crate) needles: OnceCell<Needles>,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) limits: Limits,
     pub(crate) limiter: Limiter,
@@ -182,6 +186,7 @@ impl Call {
             token_hosts: grant.token_hosts,
             tokens: Arc::clone(&runtime.tokens),
             issued: Vec::new(),
+            needles: OnceCell::new(),
             keys: grant.keys,
             limits: grant.limits,
             agents: Arc::clone(agents),

@@ -7,7 +7,7 @@ use pgrx::pg_sys::Oid;
 
 use crate::backend::calls::{Args, Returned};
 use crate::backend::errors::{Failure, SqlError};
-use crate::backend::key_file::MasterKey;
+use crate::backend::master_key::MasterKey;
 use crate::backend::rows::{Rows, ready, sql_set_functions};
 use crate::backend::{admissions, egress, gucs, interrupts, privileges, runtime, shared_memory};
 use crate::catalog::{models, route, vector_type};
@@ -59,7 +59,7 @@ fn words(error: &SqlError) -> String {
 fn doctor(_: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
     let role = privileges::current_role();
     let mut findings = Findings { superuser: privileges::is_superuser(role), ..Findings::default() };
-    server(&mut findings);
+    server(&mut findings)?;
     network(&mut findings);
     models(&mut findings, role)?;
     embeddings(&mut findings)?;
@@ -67,7 +67,7 @@ fn doctor(_: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
 }
 
 /// What is the server's.
-fn server(findings: &mut Findings) {
+fn server(findings: &mut Findings) -> Result<(), Failure> {
     if shared_memory::is_there() {
         findings.ok("preload", "The library is preloaded: limits of models count over all sessions.");
     } else {
@@ -77,15 +77,17 @@ fn server(findings: &mut Findings) {
             "Add pg_llm to shared_preload_libraries, and restart the server.",
         );
     }
-    match MasterKey::existing() {
+    match MasterKey::current() {
         Ok(Some(_)) => findings.ok("master_key", "The master key can be read."),
         Ok(None) => findings.ok("master_key", "There is no master key yet. It is made with the first API key that is stored."),
-        Err(error) => findings.error("master_key", &error, "The master key cannot be used."),
+        Err(Failure::Sql(error)) => findings.error("master_key", &error, "The master key cannot be used."),
+        Err(raised @ Failure::Postgres(_)) => return Err(raised),
     }
     match runtime::code_cache_works() {
         Ok(()) => findings.ok("code_cache", "Compiled modules can be kept."),
         Err(error) => findings.error("code_cache", &error, "Compiled modules cannot be kept, and are compiled again in each session."),
     }
+    Ok(())
 }
 
 /// Where calls may go.

@@ -12,6 +12,7 @@ mod filters;
 mod limits;
 mod map;
 mod map_embeddings;
+mod master_key;
 mod model_call;
 mod model_list;
 mod models;

@@ -1,6 +1,6 @@
 //! Models: adding, removing, sharing, their keys.
 
-use pg_llm_gateway::{ModelSpec, ParsedConfig};
+use pg_llm_gateway::{GivenKey, KeyReference, ModelSpec, ParsedConfig, wipe_keys};
 use pg_llm_sandbox::keys::{DEFAULT_KEY, Secret};
 use pg_llm_sandbox::report::{KeySpec, Report};
 use pgrx::PgLogLevel;
@@ -21,6 +21,7 @@ sql_functions! {
     pg_llm_grant_model_wrapper, pg_finfo_pg_llm_grant_model_wrapper => grant_model;
     pg_llm_revoke_model_wrapper, pg_finfo_pg_llm_revoke_model_wrapper => revoke_model;
     pg_llm_set_key_wrapper, pg_finfo_pg_llm_set_key_wrapper => set_key;
+    pg_llm_set_key_reference_wrapper, pg_finfo_pg_llm_set_key_reference_wrapper => set_key_reference;
 }
 
 /// How often adding a model gives way to sessions that add and remove one of its name.
@@ -81,8 +82,9 @@ fn add(mut wanted: Wanted) -> Result<Returned, Failure> {
     let ParsedProvider { report, profile, uploaded } = provider(&wanted.model_type)?;
     let description = &report.description;
     let profile = route::profile_of(description, &profile)?;
-    let ParsedConfig { spec, mut stored, keys: mut given } =
-        ModelSpec::parse(&wanted.instance, description, profile, &wanted.config).map_err(SqlError::from)?;
+    let parsed = ModelSpec::parse(&wanted.instance, description, profile, &wanted.config).map_err(SqlError::from);
+    wipe_keys(&mut wanted.config);
+    let ParsedConfig { spec, mut stored, keys: mut given } = parsed?;
     // Older callers write '' for none.
     if let Some(key) = wanted.api_key.take().filter(|k| !k.is_empty()) {
         if given.iter().any(|(name, _)| name == DEFAULT_KEY) {
@@ -90,7 +92,13 @@ fn add(mut wanted: Wanted) -> Result<Returned, Failure> {
                 .hint("Give it as api_key, and leave it out of config.")
                 .into());
         }
-        given.push((DEFAULT_KEY.to_owned(), Secret::new(key.into_bytes())));
+        if KeyReference::is_meant_by(&key) {
+            return Err(meant_as_reference("In pg_llm_add_model it stands in config: {\"api_key\": {\"env\": \"NAME\"}}").into());
+        }
+        given.push((DEFAULT_KEY.to_owned(), GivenKey::Secret(Secret::new(key.into_bytes()))));
+    }
+    if given.iter().any(|(_, given)| matches!(given, GivenKey::Reference(_))) {
+        check_reference(superuser)?;
     }
     for (name, _) in &given {
         check_name(name, "a key's name")?;
@@ -128,8 +136,8 @@ fn add(mut wanted: Wanted) -> Result<Returned, Failure> {
             forget_keys(&wanted.instance, &given)?;
         }
     }
-    for (name, secret) in &given {
-        keys::store(&wanted.instance, name, secret)?;
+    for (name, given) in &given {
+        keys::store(&wanted.instance, name, given)?;
     }
     if former.is_none() {
         remind_of_keys(&wanted.instance, &profile.keys, &given);
@@ -175,7 +183,7 @@ fn spec_of(instance: &str, former: &Former) -> Option<ModelSpec> {
 }
 
 /// A key is bound to the place that it was given for: it does not follow a model to another one.
-fn forget_keys(instance: &str, given: &[(String, Secret)]) -> Result<(), SqlError> {
+fn forget_keys(instance: &str, given: &[(String, GivenKey)]) -> Result<(), SqlError> {
     let mut lost = keys::remove_all(instance)?;
     lost.retain(|name| !given.iter().any(|(given, _)| given == name));
     if !lost.is_empty() {
@@ -190,7 +198,7 @@ fn forget_keys(instance: &str, given: &[(String, Secret)]) -> Result<(), SqlErro
     Ok(())
 }
 
-fn remind_of_keys(instance: &str, specs: &[KeySpec], given: &[(String, Secret)]) {
+fn remind_of_keys(instance: &str, specs: &[KeySpec], given: &[(String, GivenKey)]) {
     for spec in specs.iter().filter(|s| s.required && !given.iter().any(|(name, _)| *name == s.name)) {
         errors::emit(
             PgLogLevel::NOTICE,
@@ -222,28 +230,66 @@ fn revoke_model(args: &Args<'_>) -> Result<Returned, Failure> {
 fn instance_and_role(args: &Args<'_>) -> Result<(String, Oid), SqlError> {
     let instance = required(args.text(0)?, "instance_name")?;
     let role = privileges::role_by_name(&required(args.text(1)?, "role")?)?;
-    must_own(&instance)?;
+    owned(&instance)?;
     Ok((instance, role))
 }
 
+/// `(instance_name, key_name, value)`.
 fn set_key(args: &Args<'_>) -> Result<Returned, Failure> {
-    let instance = required(args.text(0)?, "instance_name")?;
-    let name = required(args.text(1)?, "key_name")?;
-    check_name(&name, "key_name")?;
-    let value = args.text(2)?.map(|value| Secret::new(value.into_bytes()));
-    must_own(&instance)?;
+    let (instance, name) = instance_and_key(args)?;
+    let value = args.text(2)?;
+    owned(&instance)?;
     match value {
-        Some(value) if value.expose().is_empty() => {
+        Some(value) if value.is_empty() => {
             Err(SqlError::new(State::InvalidArgument, "pg_llm: an empty key is none").hint("NULL as value removes the key.").into())
         }
+        Some(value) if KeyReference::is_meant_by(&value) => {
+            Err(meant_as_reference("A reference is jsonb: pg_llm_set_key(..., '{\"env\": \"NAME\"}'::jsonb)").into())
+        }
         Some(value) => {
-            keys::store(&instance, &name, &value)?;
+            keys::store(&instance, &name, &GivenKey::Secret(Secret::new(value.into_bytes())))?;
             Ok(Returned::Bool(true))
         }
         None => Ok(Returned::Bool(keys::remove(&instance, &name)?)),
     }
 }
 
-fn must_own(instance: &str) -> Result<(), SqlError> {
-    models::owned(instance, privileges::current_role())?.map(|_| ()).ok_or_else(|| models::unknown(instance))
+/// `(instance_name, key_name, reference)`.
+fn set_key_reference(args: &Args<'_>) -> Result<Returned, Failure> {
+    let (instance, name) = instance_and_key(args)?;
+    let reference = args.json(2)?;
+    let model = owned(&instance)?;
+    let Some(value) = reference else { return Ok(Returned::Bool(keys::remove(&instance, &name)?)) };
+    check_reference(privileges::is_superuser(privileges::current_role()))?;
+    let reference = KeyReference::parse(&value).map_err(SqlError::from)?;
+    if !model.endpoint_trusted {
+        return Err(keys::untrusted(&instance).into());
+    }
+    keys::store(&instance, &name, &GivenKey::Reference(reference))?;
+    Ok(Returned::Bool(true))
+}
+
+fn instance_and_key(args: &Args<'_>) -> Result<(String, String), SqlError> {
+    let instance = required(args.text(0)?, "instance_name")?;
+    let name = required(args.text(1)?, "key_name")?;
+    check_name(&name, "key_name")?;
+    Ok((instance, name))
+}
+
+/// What the server's files and environment hold is the superuser's alone to use.
+fn check_reference(superuser: bool) -> Result<(), SqlError> {
+    if superuser {
+        return Ok(());
+    }
+    Err(SqlError::new(State::Forbidden, "pg_llm: permission denied to give a key by reference")
+        .hint("Only a superuser can say which of the server's files or environment variables a key is in."))
+}
+
+fn meant_as_reference(hint: &str) -> SqlError {
+    SqlError::new(State::InvalidArgument, "pg_llm: this text is a reference, and not a key").hint(hint)
+}
+
+/// The model, which the caller owns.
+fn owned(instance: &str) -> Result<Former, SqlError> {
+    models::owned(instance, privileges::current_role())?.ok_or_else(|| models::unknown(instance))
 }

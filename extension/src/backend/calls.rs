@@ -9,6 +9,7 @@ use std::{ptr, slice};
 use pgrx::pg_sys::{Datum, Oid};
 use pgrx::{IntoDatum, pg_sys};
 use serde_json::Value;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::errors::{Failure, SqlError, State, or_raise};
 use super::{encoding, vectors};
@@ -100,7 +101,9 @@ impl Args<'_> {
         // SAFETY: SQL declares this argument jsonb. The result is a NUL-terminated string in the current memory context.
         let text = unsafe {
             let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(pg_sys::F_JSONB_OUT), datum);
-            let copied = encoding::from_server(CStr::from_ptr(text).to_bytes());
+            let copied = encoding::from_server(CStr::from_ptr(text).to_bytes()).map(Zeroizing::new);
+            // Configurations hold keys.
+            slice::from_raw_parts_mut(text.cast::<u8>(), CStr::from_ptr(text).count_bytes()).zeroize();
             pg_sys::pfree(text.cast());
             copied?
         };

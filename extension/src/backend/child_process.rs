@@ -7,9 +7,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Once;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use pg_llm_sandbox::interrupt::{Interest, Interrupt, Wake};
+use pgrx::pg_sys;
 use zeroize::Zeroizing;
 
 /// What is kept of its standard error.
@@ -55,7 +58,14 @@ impl ChildProcess {
                 Ok(())
             });
         }
-        Ok(Self { child: command.spawn()?, words: Vec::new(), reaped: false })
+        // A FATAL ends us without unwinding.
+        AT_EXIT.call_once(|| {
+            // SAFETY: on the main thread; the callback lives as long as the process.
+            unsafe { pg_sys::on_proc_exit(Some(kill_last), pg_sys::Datum::from(0)) }
+        });
+        let child = command.spawn()?;
+        RUNNING.store(i32::try_from(child.id()).unwrap_or(0), Ordering::Relaxed);
+        Ok(Self { child, words: Vec::new(), reaped: false })
     }
 
     /// Sends it its input, and reads its answer of at most this many bytes to the end. What is read is wiped wherever it is not handed on.
@@ -101,6 +111,7 @@ impl ChildProcess {
     pub(super) fn end(&mut self) -> Option<ExitStatus> {
         if !self.reaped {
             self.reaped = true;
+            RUNNING.store(0, Ordering::Relaxed);
             if matches!(self.child.try_wait(), Ok(None)) {
                 // Its whole session, should it have children; itself, should it not have got so far as to have one.
                 if let Ok(pid) = libc::pid_t::try_from(self.child.id()) {
@@ -111,6 +122,23 @@ impl ChildProcess {
             }
         }
         self.child.wait().ok()
+    }
+}
+
+static AT_EXIT: Once = Once::new();
+
+/// The one that runs, and leads a process group: there is never a second one.
+static RUNNING: AtomicI32 = AtomicI32::new(0);
+
+/// Called by Postgres when this process exits.
+unsafe extern "C-unwind" fn kill_last(_: i32, _: pg_sys::Datum) {
+    let pid = RUNNING.swap(0, Ordering::Relaxed);
+    if pid > 0 {
+        // SAFETY: signals to a child that is not reaped yet, and to the group that it leads.
+        unsafe {
+            libc::kill(-pid, libc::SIGKILL);
+            libc::kill(pid, libc::SIGKILL);
+        }
     }
 }
 

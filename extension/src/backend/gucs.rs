@@ -5,7 +5,8 @@
 //!   add a model could reach the internal network. `SUSET` and not `SIGHUP`, so that it can differ by database (`ALTER DATABASE ... SET`) and be
 //!   delegated (`GRANT SET ON PARAMETER`).
 //! - What protects the server from a guest, an upstream, an upload or a generated query (sizes, CPU, memory, disk) is `SUSET`: a role that could raise its own limits has none.
-//! - Master keys are `SUSET`: whoever chooses them can read every stored key.
+//! - Where master keys are (`master_key_file`, `master_key_command`, `former_master_key_files`) is the server's, `SIGHUP`: what one session encrypts, all must be
+//!   able to open, and a command is the administrator's of the machine. `master_key` itself is `SUSET`, as it always was.
 //! - What only shapes the caller's own statement (`default_model`, `timeout_ms`, `cache_ttl`, `on_error`, `default_local_fallback`, `default_confidence_threshold`) is
 //!   `USERSET`; `timeout_ms` stays below `max_timeout_ms`.
 //!
@@ -53,6 +54,8 @@ static ALLOW_PRIVATE_NETWORKS: GucSetting<bool> = GucSetting::<bool>::new(false)
 static CA_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static MASTER_KEY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static MASTER_KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static MASTER_KEY_COMMAND: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static FORMER_MASTER_KEY_FILES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
 static GUEST_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(64);
 static GUEST_CPU_MS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
@@ -112,15 +115,7 @@ pub(crate) fn define() {
         admin_only,
     );
     define_master_key(secret);
-    GucRegistry::define_string_guc(
-        c"pg_llm.master_key_file",
-        c"File with the secret that stored API keys are encrypted with.",
-        c"At least 16 bytes, mode 0600, owned by the server's user; every session must see the same. Ignored when pg_llm.master_key is set. Default: \
-          empty, which stands for pg_llm/master.key in the data directory, created on first use.",
-        &MASTER_KEY_FILE,
-        GucContext::Suset,
-        admin_only,
-    );
+    define_master_key_places(admin_only);
 
     define_limits();
 
@@ -179,6 +174,30 @@ pub(crate) fn define() {
     if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         FOUND_WHEN_LOADED.get_or_init(master_key);
     }
+}
+
+fn define_master_key_places(flags: GucFlags) {
+    let define = |name, short, long, setting| GucRegistry::define_string_guc(name, short, long, setting, GucContext::Sighup, flags);
+    define(
+        c"pg_llm.master_key_file",
+        c"File with the secret that stored API keys are encrypted with.",
+        c"At least 16 bytes, owned by the server's user with mode 0600, or by root with 0640. Ignored when pg_llm.master_key or \
+          pg_llm.master_key_command is set. Default: empty, which stands for pg_llm/master.key in the data directory, created on first use.",
+        &MASTER_KEY_FILE,
+    );
+    define(
+        c"pg_llm.master_key_command",
+        c"Program that prints the secret that stored API keys are encrypted with.",
+        c"An absolute path and its arguments, parted by blanks; no shell, no environment, at most 10 seconds. A session runs it when it first needs the \
+          key, and when a key is set. Ignored when pg_llm.master_key is set. Default: empty, a file is used.",
+        &MASTER_KEY_COMMAND,
+    );
+    define(
+        c"pg_llm.former_master_key_files",
+        c"Files with master keys that are not used any more, and that stored API keys may still need.",
+        c"Absolute paths, separated by commas. They decrypt, and encrypt nothing. Former keys in the data directory are found without. Default: empty.",
+        &FORMER_MASTER_KEY_FILES,
+    );
 }
 
 /// The value of `pg_llm.master_key` that was there before the library was, in a server that does not preload it. Until then it was a placeholder, which Postgres
@@ -442,6 +461,48 @@ pub(crate) fn master_key() -> Option<Zeroizing<Vec<u8>>> {
 /// `pg_llm.master_key_file`.
 pub(crate) fn master_key_file() -> Option<PathBuf> {
     text(&MASTER_KEY_FILE).map(PathBuf::from)
+}
+
+/// `pg_llm.master_key_command`.
+pub(crate) fn master_key_command() -> Option<String> {
+    text(&MASTER_KEY_COMMAND)
+}
+
+/// `pg_llm.former_master_key_files`.
+pub(crate) fn former_master_key_files() -> Vec<PathBuf> {
+    let files = text(&FORMER_MASTER_KEY_FILES).unwrap_or_default();
+    files.split(',').map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+}
+
+/// All settings that say where master keys are, as they were at one time.
+pub(crate) struct MasterKeySettings([Option<Zeroizing<Vec<u8>>>; 4]);
+
+impl MasterKeySettings {
+    /// Those of now.
+    pub(crate) fn now() -> Self {
+        Self(Self::settings().map(|setting| raw(setting).map(|value| Zeroizing::new(value.to_bytes().to_vec()))))
+    }
+
+    /// Whether they are still so.
+    pub(crate) fn are_current(&self) -> bool {
+        self.0
+            .iter()
+            .zip(Self::settings())
+            .all(|(then, setting)| then.as_ref().map(|value| value.as_slice()) == raw(setting).map(CStr::to_bytes))
+    }
+
+    fn settings() -> [&'static GucSetting<Option<CString>>; 4] {
+        [&MASTER_KEY, &MASTER_KEY_FILE, &MASTER_KEY_COMMAND, &FORMER_MASTER_KEY_FILES]
+    }
+}
+
+/// A setting's own text, without a copy.
+fn raw(setting: &'static GucSetting<Option<CString>>) -> Option<&'static CStr> {
+    // SAFETY: on the main thread; the setting's storage is NULL or a NUL-terminated string, which stays where it is until a statement changes the setting.
+    unsafe {
+        let text = *setting.as_ptr();
+        (!text.is_null()).then(|| CStr::from_ptr(text))
+    }
 }
 
 /// `pg_llm.default_model`.

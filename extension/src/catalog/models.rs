@@ -1,5 +1,6 @@
 //! Models: names, types, configurations.
 
+use pg_llm_gateway::KeyReference;
 use pg_llm_sandbox::Digest;
 use pgrx::pg_sys::{BOOLOID, OIDOID, Oid, TEXTOID};
 
@@ -15,15 +16,24 @@ pub(crate) struct StoredModel {
     pub(crate) endpoint_trusted: bool,
     /// The uploaded component and its profile; none when `model_type` is built in.
     pub(crate) uploaded: Option<(Digest, String)>,
-    pub(crate) keys: Vec<SealedKey>,
+    pub(crate) keys: Vec<StoredKey>,
     users: Vec<Oid>,
 }
 
 /// A key as it is stored.
-pub(crate) struct SealedKey {
+pub(crate) struct StoredKey {
     pub(crate) name: String,
-    pub(crate) master_key_id: String,
-    pub(crate) sealed: Vec<u8>,
+    pub(crate) value: KeyValue,
+}
+
+/// See [`super::keys`].
+pub(crate) enum KeyValue {
+    Sealed {
+        master_key_id: String,
+        sealed: Vec<u8>,
+    },
+    /// None: what is stored is no reference.
+    Reference(Option<KeyReference>),
 }
 
 /// A model before it was changed.
@@ -38,7 +48,7 @@ static ROUTE: Statement = Statement::new(
     "SELECT m.model_type, m.config::pg_catalog.text, m.endpoint_trusted, p.digest, p.profile, \
             (SELECT pg_catalog.string_agg(g.role::pg_catalog.oid::pg_catalog.text, ' ') FROM _pg_llm_catalog.grants g \
               WHERE g.instance_name OPERATOR(pg_catalog.=) m.instance_name), \
-            k.key_name, k.master_key_id, k.sealed \
+            k.key_name, k.master_key_id, k.sealed, k.reference::pg_catalog.text \
        FROM _pg_llm_catalog.models m \
        LEFT JOIN _pg_llm_catalog.providers p ON p.model_type OPERATOR(pg_catalog.=) m.model_type \
        LEFT JOIN _pg_llm_catalog.keys k ON k.instance_name OPERATOR(pg_catalog.=) m.instance_name \
@@ -91,9 +101,12 @@ pub(super) fn read(instance: &str) -> Result<StoredModel, SqlError> {
     let Some(first) = rows.first() else { return Err(unknown(instance)) };
     let mut model = StoredModel::from_row(first)?;
     for row in &rows {
-        if let (Some(name), Some(sealed)) = (row.text(6)?, row.bytes(8)) {
-            model.keys.push(SealedKey { name, master_key_id: row.required_text(7)?, sealed });
-        }
+        let Some(name) = row.text(6)? else { continue };
+        let value = match row.bytes(8) {
+            Some(sealed) => KeyValue::Sealed { master_key_id: row.required_text(7)?, sealed },
+            None => KeyValue::Reference(row.text(9)?.and_then(|text| KeyReference::parse(&serde_json::from_str(&text).ok()?).ok())),
+        };
+        model.keys.push(StoredKey { name, value });
     }
     Ok(model)
 }

@@ -38,7 +38,7 @@ fn resolve_filtered(instance: &str, role: Oid, of_call: &[String]) -> Result<Rou
     let token_hosts = egress::token_hosts(spec.token_urls.clone(), model.endpoint_trusted)?;
     let mut ring = KeyRing::new();
     for key in &model.keys {
-        ring.insert(key.name.as_str(), keys::open(instance, &key.name, &key.master_key_id, &key.sealed)?);
+        ring.insert(key.name.as_str(), keys::open(instance, key, model.endpoint_trusted)?);
     }
     let (provider, component) = provider(model)?;
     Ok(Route {

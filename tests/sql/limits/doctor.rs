@@ -41,11 +41,11 @@ fn what_is_wrong_with_the_settings_is_the_superusers_to_read() {
     limited
         .session()
         .batch_execute(&format!(
-            "ALTER DATABASE {0} SET pg_llm.ca_file = '/nowhere/ca.pem'; ALTER DATABASE {0} SET pg_llm.master_key_file = '/nowhere/key';
-             ALTER DATABASE {0} SET pg_llm.allowed_hosts = 'http://[not a host'",
+            "ALTER DATABASE {0} SET pg_llm.ca_file = '/nowhere/ca.pem'; ALTER DATABASE {0} SET pg_llm.allowed_hosts = 'http://[not a host'",
             limited.database.name()
         ))
         .unwrap();
+    limited.database.cluster().set("pg_llm.master_key_file = '/nowhere/key'");
     for check in ["certificates", "master_key", "allowed_hosts"] {
         let (status, detail, _) = finding(&mut limited.session(), check);
         assert_eq!(status, "error", "{detail}");
@@ -71,7 +71,7 @@ fn private_networks_behind_a_wildcard_are_warned_of() {
 fn a_model_whose_keys_cannot_be_opened_is_named() {
     let limited = Limited::new(&json!({}));
     let mut client = limited.session();
-    client.batch_execute("LOAD 'pg_llm'; SET pg_llm.master_key = 'another master key, long enough'").unwrap();
+    client.batch_execute("UPDATE _pg_llm_catalog.keys SET master_key_id = '0123456789abcdef'").unwrap();
     let models = findings(&mut client, "model");
     assert!(models.len() == 1 && models[0].0 == "error" && models[0].1.contains("Model \"m\""), "{models:?}");
 }

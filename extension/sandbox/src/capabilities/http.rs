@@ -10,7 +10,7 @@ use super::keys::prefix;
 use super::shown;
 use crate::call::CallState;
 use crate::patience::{Cause, Patience};
-use crate::redact::Redactor;
+use crate::redact::{Needles, Redactor};
 use crate::ticker::Ticker;
 use crate::wit::pg_llm::guest::http::{Error, Header, Host, HostResponse, Method, Request};
 
@@ -263,7 +263,7 @@ impl CallState {
 
     /// For the keys that this call has and the tokens that it was given.
     pub(super) fn redactor(&self) -> Redactor {
-        Redactor::of(self.keys.secrets().chain(&self.issued))
+        Redactor::for_needles(self.needles.get_or_init(|| Needles::of(self.keys.secrets().chain(&self.issued))).clone())
     }
 
     fn receive(&mut self, answer: http::Response<ureq::Body>) -> Response {

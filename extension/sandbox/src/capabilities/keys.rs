@@ -5,12 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
+use zeroize::Zeroizing;
 
 use super::shown;
 use super::tokens::Bearer;
 use crate::call::CallState;
 use crate::keys::{KeyRing, Secret};
-use crate::signing::{SigningError, aws_sigv4, tencent_tc3};
+use crate::signing::{SigningError, aws_sigv4, secret_value, tencent_tc3};
 use crate::wit::pg_llm::guest::http::Error;
 use crate::wit::pg_llm::guest::keys::{Auth, HeaderAuth, Host, KeyName};
 
@@ -104,9 +105,6 @@ fn header(auth: &HeaderAuth, keys: &KeyRing, headers: &mut http::HeaderMap) -> R
 
 /// `prefix` and a secret, as a header's value.
 pub(super) fn value(prefix: &str, secret: &Secret) -> Result<HeaderValue, Error> {
-    let bytes = zeroize::Zeroizing::new([prefix.as_bytes(), secret.expose()].concat());
-    let mut value = HeaderValue::from_bytes(&bytes)
-        .map_err(|_| Error::Key("the key has bytes that no HTTP header can carry, such as a line break".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
+    secret_value(Zeroizing::new([prefix.as_bytes(), secret.expose()].concat()))
+        .ok_or_else(|| Error::Key("the key has bytes that no HTTP header can carry, such as a line break".to_owned()))
 }

@@ -96,6 +96,7 @@ impl CallState {
     fn remember(&mut self, issued: &Secret) {
         if !self.issued.iter().any(|known| known.expose() == issued.expose()) {
             self.issued.push(issued.clone());
+            self.needles.take();
         }
     }
 

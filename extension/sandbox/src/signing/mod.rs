@@ -18,9 +18,11 @@ pub(crate) mod tencent_tc3;
 mod timestamp;
 pub(crate) mod token_cache;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::request::Parts;
+use zeroize::Zeroizing;
 
 /// Why a request cannot be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,11 +72,17 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &[u8]) -> Result<(), 
     if value.len() > HEADER_BYTES {
         return Err(SigningError::Credentials(format!("a key is longer than {HEADER_BYTES} bytes")));
     }
-    let mut value = HeaderValue::from_bytes(value)
-        .map_err(|_| SigningError::Credentials("a key has bytes that no HTTP header can carry, such as a line break".to_owned()))?;
-    value.set_sensitive(true);
+    let value = secret_value(Zeroizing::new(value.to_vec()))
+        .ok_or_else(|| SigningError::Credentials("a key has bytes that no HTTP header can carry, such as a line break".to_owned()))?;
     headers.insert(HeaderName::from_static(name), value);
     Ok(())
+}
+
+/// A header's value that is wiped when the last of those who share it drops it. None where a header cannot carry it.
+pub(crate) fn secret_value(bytes: Zeroizing<Vec<u8>>) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(bytes)).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// The header's values as one text, as they are sent.

@@ -14,6 +14,7 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, LazyBuffers, Ne
 
 use super::names::{is_address, resolve};
 use super::socket::Socket;
+use super::wiping::Wiping;
 use crate::egress::{AddressClass, classify};
 use crate::interrupt::{Interest, Wake};
 use crate::patience::{self, Cause, Patience};
@@ -46,18 +47,18 @@ impl Connector<()> for Dial {
     }
 }
 
-/// The end of the chain: the connection stands, TLS included.
+/// The end of the chain: the connection stands, TLS included, and keeps nothing of what it has sent.
 #[derive(Debug)]
 pub(super) struct Connected;
 
 impl<In: Transport> Connector<In> for Connected {
-    type Out = In;
+    type Out = Wiping<In>;
 
-    fn connect(&self, _: &ConnectionDetails, chained: Option<In>) -> Result<Option<In>, ureq::Error> {
+    fn connect(&self, _: &ConnectionDetails, chained: Option<In>) -> Result<Option<Wiping<In>>, ureq::Error> {
         if let Some(patience) = patience::current() {
             patience.connecting.set(false);
         }
-        Ok(chained)
+        Ok(chained.map(Wiping))
     }
 }
 

@@ -4,5 +4,6 @@ mod agent;
 mod dial;
 mod names;
 mod socket;
+mod wiping;
 
 pub(crate) use agent::{Agents, check_trust_anchors};
