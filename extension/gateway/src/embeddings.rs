@@ -262,7 +262,8 @@ pub(crate) fn ask(
     mut attempts: Attempts,
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<Answered, CallError> {
-    let filtered = filter_each(route, &request.inputs, &mut attempts, interrupt)?.map(|inputs| EmbedRequest { inputs, ..request.clone() });
+    let filtered = filter_each(route, &request.inputs, request.extra_body.as_deref(), &mut attempts, interrupt)?
+        .map(|inputs| EmbedRequest { inputs, ..request.clone() });
     let request = filtered.as_ref().unwrap_or(request);
     attempts.expect_tokens(|| estimate::texts(&request.inputs));
     let answer = attempts.run(route, interrupt, |grant| {

@@ -185,6 +185,14 @@ impl CallError {
         }
     }
 
+    /// The call's `extra_body` would replace what filters have let through.
+    pub(crate) fn past_filters(instance: &str) -> Self {
+        Self {
+            hint: Some("The model's owner can put it into the configuration of the model.".to_owned()),
+            ..Self::plain(ErrorKind::Blocked, format!("option \"extra_body\" would go past the filters of model \"{instance}\""))
+        }
+    }
+
     /// A filter failed, or the call was over while it ran.
     pub(crate) fn of_filter(instance: &str, filter: &str, side: Side, timeout_ms: u128, error: &SandboxCallError) -> Self {
         let failed = || format!("filter \"{filter}\" failed on the {} of model \"{instance}\"", of(side));

@@ -65,7 +65,7 @@ pub fn rerank(
     let mut attempts = Attempts::begin(route, &options.call).idempotent();
     let mut texts = documents;
     texts.push(query);
-    if let Some(filtered) = filter_texts(route, &texts, &mut attempts, interrupt)? {
+    if let Some(filtered) = filter_texts(route, &texts, options.call.extra_body_text().as_deref(), &mut attempts, interrupt)? {
         texts = filtered;
     }
     let query = texts.pop().unwrap_or_default();

@@ -55,6 +55,7 @@ impl Passage {
         request: &'r ChatRequest,
         around: &mut Surroundings<'_>,
     ) -> Result<Cow<'r, ChatRequest>, CallError> {
+        around.check_extra_body(request.extra_body.as_deref())?;
         Ok(match self.prompt(&request.messages, around, conversation)? {
             Some(messages) => Cow::Owned(ChatRequest { messages, ..request.clone() }),
             None => Cow::Borrowed(request),
@@ -124,6 +125,22 @@ impl Passage {
 }
 
 impl Surroundings<'_> {
+    /// A call's own members of the body go over all others, and so over what the filters of its model have let through.
+    ///
+    /// # Errors
+    /// Where the model has filters for prompts, and the call says more than its configuration does.
+    pub(super) fn check_extra_body(&mut self, extra_body: Option<&str>) -> Result<(), CallError> {
+        let spec = &self.route.spec;
+        if extra_body.is_none() || spec.filters.is_empty() || !self.route.filters.watches_prompts() {
+            return Ok(());
+        }
+        if extra_body == spec.defaults.call.extra_body_text().as_deref() {
+            return Ok(());
+        }
+        let error = CallError::past_filters(&self.route.instance);
+        Err(self.attempts.close(error))
+    }
+
     pub(super) fn grant(&self) -> Grant {
         self.route.filter_grant(self.attempts.deadline(), self.interrupt)
     }

@@ -11,19 +11,22 @@ use crate::attempts::Attempts;
 use crate::error::CallError;
 use crate::route::Route;
 
-/// `texts` as the filters of `route`'s model let them go, each as a user's message of its own; none where they go as they are.
+/// `texts` as the filters of `route`'s model let them go, each as a user's message of its own; none where they go as they are. `extra_body` goes with them.
 ///
 /// # Errors
 /// When a filter blocks them, fails, or gives back anything but as many texts; and when the call is over meanwhile.
 pub(crate) fn filter_texts(
     route: &Route,
     texts: &[String],
+    extra_body: Option<&str>,
     attempts: &mut Attempts,
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<Option<Vec<String>>, CallError> {
     let Some(mut passage) = Passage::begin(route) else { return Ok(None) };
     let messages: Vec<Message> = texts.iter().map(|text| Message { role: Role::User, parts: vec![Part::Text(text.clone())] }).collect();
-    let sent = passage.prompt(&messages, &mut Surroundings { route, attempts, interrupt }, as_many_texts)?;
+    let mut around = Surroundings { route, attempts, interrupt };
+    around.check_extra_body(extra_body)?;
+    let sent = passage.prompt(&messages, &mut around, as_many_texts)?;
     Ok(sent.map(|messages| messages.into_iter().flat_map(|message| message.parts).filter_map(text).collect()))
 }
 
@@ -34,6 +37,7 @@ pub(crate) fn filter_texts(
 pub(crate) fn filter_each(
     route: &Route,
     texts: &[String],
+    extra_body: Option<&str>,
     attempts: &mut Attempts,
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<Option<Vec<String>>, CallError> {
@@ -42,7 +46,9 @@ pub(crate) fn filter_each(
         return Ok(None);
     }
     for (at, text) in texts.iter().enumerate() {
-        if let Some(filtered) = filter_texts(route, std::slice::from_ref(text), attempts, interrupt)?.and_then(|mut one| one.pop()) {
+        if let Some(filtered) =
+            filter_texts(route, std::slice::from_ref(text), extra_body, attempts, interrupt)?.and_then(|mut one| one.pop())
+        {
             changed.get_or_insert_with(|| texts.to_vec())[at] = filtered;
         }
     }

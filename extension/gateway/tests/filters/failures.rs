@@ -148,6 +148,20 @@ fn neither_a_block_nor_a_failure_of_a_filter_counts_against_the_model() {
 }
 
 #[test]
+fn a_calls_extra_body_does_not_go_past_its_models_filters() {
+    let body = json!({"extra_body": {"messages": [{"role": "user", "content": EMAIL}]}});
+    let model = Model::with(vec![step("pii-redact", &json!({}))]).says(openai::completion("x"));
+    let error = model.chat_with("x", &body).unwrap_err();
+    assert_eq!((error.kind, error.may_fall_back, model.requests()), (ErrorKind::Blocked, false, 0), "{error:?}");
+    // Without filters of the model's own it is the caller's affair.
+    for steps in [vec![], vec![step("json-only", &json!({}))]] {
+        let model = Model::with(steps).says(openai::completion("{}"));
+        model.chat_with("x", &body).unwrap();
+        assert!(model.upstream.last_request().unwrap().contains(EMAIL));
+    }
+}
+
+#[test]
 fn rows_at_the_same_time_are_filtered_each_for_itself() {
     let model = Model::with(vec![step("prompt-guard", &json!({})), step("pii-redact", &json!({"reversible": true}))]);
     model.upstream.otherwise(|request| openai::completion(request.json()["messages"][0]["content"].as_str().unwrap()));

@@ -94,7 +94,8 @@ impl Model {
         let upstream = Upstream::start();
         let (report, provider) = provider();
         let profile = report.description.profile("openai").unwrap();
-        let config = json!({"api_endpoint": format!("{}/v1", upstream.url()), "model_name": "gpt-test"});
+        let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
+        let config = json!({"api_endpoint": format!("{}/v1", upstream.url()), "model_name": "gpt-test", "filters": names});
         let spec = ModelSpec::parse("m", &report.description, profile, &config).unwrap().spec;
         let mut keys = KeyRing::new();
         keys.insert("default", Secret::new(b"sk-a-very-secret-key".to_vec()));
