@@ -12,8 +12,15 @@ CREATE TABLE _pg_llm_catalog.modules (
     digest      bytea       NOT NULL PRIMARY KEY CHECK (pg_catalog.octet_length(digest) OPERATOR(pg_catalog.=) 32),
     wasm        bytea       NOT NULL,
     report      jsonb       NOT NULL,
+    -- Whoever brought these bytes first.
     uploaded_by text        NOT NULL,
-    uploaded_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+    uploaded_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    -- How long checking and compiling took then.
+    compile_ms  integer     NOT NULL,
+    enabled     boolean     NOT NULL DEFAULT true,
+    limits      jsonb       NOT NULL DEFAULT '{}',
+    -- A superuser has disabled or limited it: nobody else changes that.
+    held        boolean     NOT NULL DEFAULT false
 );
 -- Read as a whole, and seldom: compressing and slicing cost more than they save.
 ALTER TABLE _pg_llm_catalog.modules ALTER COLUMN wasm SET STORAGE EXTERNAL;
@@ -32,6 +39,20 @@ CREATE TABLE _pg_llm_catalog.provider_owners (
     role       regrole NOT NULL
 );
 COMMENT ON TABLE _pg_llm_catalog.provider_owners IS 'Who uploaded a provider and may replace or remove it.';
+
+CREATE TABLE _pg_llm_catalog.provider_versions (
+    model_type     text        NOT NULL REFERENCES _pg_llm_catalog.providers ON DELETE CASCADE,
+    digest         bytea       NOT NULL REFERENCES _pg_llm_catalog.modules,
+    profile        text        NOT NULL,
+    uploaded_by    text        NOT NULL,
+    uploaded_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    -- When it was put in force last, and by whom.
+    in_force_by    text        NOT NULL,
+    in_force_since timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (model_type, digest)
+);
+CREATE INDEX ON _pg_llm_catalog.provider_versions (digest);
+COMMENT ON TABLE _pg_llm_catalog.provider_versions IS 'Components that a model_type has stood for, and stands for: which one is in force says the table providers.';
 
 CREATE TABLE _pg_llm_catalog.filters (
     name        text  NOT NULL PRIMARY KEY,
@@ -100,6 +121,8 @@ CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_cata
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
 CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.filters
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
+CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.modules
+    FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
 CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.grants
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.announce_change();
 CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.keys
@@ -107,6 +130,7 @@ CREATE TRIGGER announce_change BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_cata
 ALTER TABLE _pg_llm_catalog.models ENABLE ALWAYS TRIGGER announce_change;
 ALTER TABLE _pg_llm_catalog.providers ENABLE ALWAYS TRIGGER announce_change;
 ALTER TABLE _pg_llm_catalog.filters ENABLE ALWAYS TRIGGER announce_change;
+ALTER TABLE _pg_llm_catalog.modules ENABLE ALWAYS TRIGGER announce_change;
 ALTER TABLE _pg_llm_catalog.grants ENABLE ALWAYS TRIGGER announce_change;
 ALTER TABLE _pg_llm_catalog.keys ENABLE ALWAYS TRIGGER announce_change;
 
@@ -114,6 +138,7 @@ ALTER TABLE _pg_llm_catalog.keys ENABLE ALWAYS TRIGGER announce_change;
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.modules', '');
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.providers', '');
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.provider_owners', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
+SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.provider_versions', '');
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.filters', '');
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.filter_owners', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role)');
 SELECT pg_catalog.pg_extension_config_dump('_pg_llm_catalog.models', '');

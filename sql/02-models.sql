@@ -54,19 +54,19 @@ RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pg_llm_master_keys_wrapper';
 COMMENT ON FUNCTION _pg_llm_catalog.master_keys() IS 'The master keys that this server has, by their ids.';
 
-CREATE FUNCTION pg_llm_add_provider(model_type text, module bytea, sha256 text DEFAULT NULL)
+CREATE FUNCTION pg_llm_add_provider(model_type text, module bytea, sha256 text DEFAULT NULL, limits jsonb DEFAULT NULL)
 RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
 AS 'MODULE_PATHNAME', 'pg_llm_add_provider_wrapper';
-COMMENT ON FUNCTION pg_llm_add_provider(text, bytea, text) IS
-'Uploads a WebAssembly component as provider model_type, or replaces one of the caller; models of that type use it from their next call on. It is checked and compiled here, in a process of its own.';
+COMMENT ON FUNCTION pg_llm_add_provider(text, bytea, text, jsonb) IS
+'Uploads a WebAssembly component as provider model_type, or replaces one of the caller; models of that type use it from their next call on, and what they used before is kept as an earlier version. It is checked and compiled here, in a process of its own. limits are those of pg_llm_set_module_limits().';
 
 CREATE FUNCTION pg_llm_remove_provider(model_type text)
 RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pg_llm_remove_provider_wrapper';
-COMMENT ON FUNCTION pg_llm_remove_provider(text) IS 'Removes an uploaded provider of the caller; refused while a model uses it. False when there is none of that name.';
+COMMENT ON FUNCTION pg_llm_remove_provider(text) IS 'Removes an uploaded provider of the caller with all its versions; refused while a model uses it. False when there is none of that name.';
 
 REVOKE ALL ON FUNCTION pg_llm_add_model(text, text, text, jsonb, bytea, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pg_llm_add_model(boolean, text, text, text, text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION pg_llm_add_provider(text, bytea, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_llm_add_provider(text, bytea, text, jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION pg_llm_rotate_master_key(boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION _pg_llm_catalog.master_keys() FROM PUBLIC;

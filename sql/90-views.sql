@@ -14,10 +14,10 @@ RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pg_llm_builtin_filters_wrapper';
 COMMENT ON FUNCTION _pg_llm_catalog.builtin_filters() IS 'Reports of the filters that are part of the library.';
 
-CREATE FUNCTION _pg_llm_catalog.call_limits()
+CREATE FUNCTION _pg_llm_catalog.call_limits(of_module jsonb)
 RETURNS jsonb LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pg_llm_call_limits_wrapper';
-COMMENT ON FUNCTION _pg_llm_catalog.call_limits() IS 'The limits of a call that would begin now, from the settings.';
+COMMENT ON FUNCTION _pg_llm_catalog.call_limits(jsonb) IS 'The limits of a call that would begin now, from the settings and those of its module.';
 
 CREATE VIEW @extschema@.pg_llm_models WITH (security_barrier) AS
 SELECT m.instance_name,
@@ -68,7 +68,7 @@ SELECT profile ->> 'name' AS model_type,
        report ->> 'wit_version' AS wit_version,
        report ->> 'sha256' AS digest,
        (report ->> 'size')::bigint AS size,
-       _pg_llm_catalog.call_limits() AS limits,
+       _pg_llm_catalog.call_limits('{}') AS limits,
        NULL::regrole AS owner,
        NULL::timestamptz AS uploaded_at
   FROM pg_catalog.jsonb_array_elements(_pg_llm_catalog.builtin_providers()) AS builtin (report),
@@ -88,7 +88,7 @@ SELECT p.model_type,
        m.report ->> 'wit_version',
        m.report ->> 'sha256',
        (m.report ->> 'size')::bigint,
-       _pg_llm_catalog.call_limits(),
+       _pg_llm_catalog.call_limits(m.limits),
        o.role,
        m.uploaded_at
   FROM _pg_llm_catalog.providers p
@@ -132,6 +132,94 @@ SELECT n.name,
        n.uploaded_at
   FROM named n;
 COMMENT ON VIEW @extschema@.pg_llm_filters IS 'Filters, built in and added: what each is and looks at. The configuration shows to its owner and to superusers alone.';
+
+CREATE FUNCTION _pg_llm_catalog.module_statistics(sha256 text)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'pg_llm_module_statistics_wrapper';
+COMMENT ON FUNCTION _pg_llm_catalog.module_statistics(text) IS 'What pg_llm_modules shows of the calls of a module.';
+
+CREATE VIEW @extschema@.pg_llm_modules WITH (security_barrier) AS
+WITH modules (report, kind, builtin, used_by, version_of, uploaded_by, uploaded_at, compile_ms, enabled, limits) AS (
+SELECT r.report,
+       'provider'::text,
+       true,
+       ARRAY(SELECT p ->> 'name' FROM pg_catalog.jsonb_array_elements(r.report #> '{description,profiles}') AS p),
+       '{}'::text[],
+       NULL::text,
+       NULL::timestamptz,
+       NULL::integer,
+       true,
+       '{}'::jsonb
+  FROM pg_catalog.jsonb_array_elements(_pg_llm_catalog.builtin_providers()) AS r (report)
+ WHERE (SELECT u.rolsuper OR pg_catalog.pg_has_role(u.oid, 'pg_read_all_stats', 'USAGE') FROM pg_catalog.pg_roles u WHERE u.rolname = current_user)
+UNION ALL
+SELECT r.report, 'filter', true, ARRAY[r.report #>> '{description,name}'], '{}', NULL, NULL, NULL, true, '{}'
+  FROM pg_catalog.jsonb_array_elements(_pg_llm_catalog.builtin_filters()) AS r (report)
+ WHERE (SELECT u.rolsuper OR pg_catalog.pg_has_role(u.oid, 'pg_read_all_stats', 'USAGE') FROM pg_catalog.pg_roles u WHERE u.rolname = current_user)
+UNION ALL
+SELECT m.report,
+       CASE WHEN m.report #> '{description,profiles}' IS NULL THEN 'filter' ELSE 'provider' END,
+       false,
+       ARRAY(SELECT p.model_type FROM _pg_llm_catalog.providers p WHERE p.digest = m.digest
+             UNION ALL SELECT f.name FROM _pg_llm_catalog.filters f WHERE f.digest = m.digest ORDER BY 1),
+       ARRAY(SELECT v.model_type FROM _pg_llm_catalog.provider_versions v WHERE v.digest = m.digest ORDER BY 1),
+       m.uploaded_by,
+       m.uploaded_at,
+       m.compile_ms,
+       m.enabled,
+       m.limits
+  FROM _pg_llm_catalog.modules m
+ WHERE EXISTS (SELECT FROM _pg_llm_catalog.provider_versions v JOIN _pg_llm_catalog.provider_owners o USING (model_type)
+                WHERE v.digest = m.digest AND pg_catalog.pg_has_role(current_user, o.role, 'USAGE'))
+    OR EXISTS (SELECT FROM _pg_llm_catalog.filters f JOIN _pg_llm_catalog.filter_owners o USING (name)
+                WHERE f.digest = m.digest AND pg_catalog.pg_has_role(current_user, o.role, 'USAGE'))
+    OR (SELECT u.rolsuper OR pg_catalog.pg_has_role(u.oid, 'pg_read_all_stats', 'USAGE') FROM pg_catalog.pg_roles u WHERE u.rolname = current_user))
+SELECT m.report ->> 'sha256' AS digest,
+       m.kind,
+       m.builtin,
+       m.used_by,
+       m.version_of,
+       m.report #>> '{description,name}' AS name,
+       m.report #>> '{description,version}' AS version,
+       (m.report ->> 'size')::bigint AS size,
+       m.uploaded_by,
+       m.uploaded_at,
+       m.enabled,
+       m.limits,
+       m.compile_ms,
+       (s.counts ->> 'calls')::bigint AS calls,
+       (s.counts ->> 'failures')::bigint AS failures,
+       (s.counts ->> 'cpu_ms')::double precision AS cpu_ms,
+       (s.counts ->> 'max_cpu_ms')::double precision AS max_cpu_ms,
+       (s.counts ->> 'max_memory_bytes')::bigint AS max_memory_bytes,
+       pg_catalog.to_timestamp((s.counts ->> 'last_call_at')::double precision) AS last_call_at,
+       pg_catalog.to_timestamp((s.counts ->> 'counted_since')::double precision) AS counted_since,
+       (s.counts ->> 'shared')::boolean AS shared
+  FROM modules m,
+       LATERAL (SELECT _pg_llm_catalog.module_statistics(m.report ->> 'sha256') AS counts OFFSET 0) AS s;
+COMMENT ON VIEW @extschema@.pg_llm_modules IS
+'Uploaded modules of providers and filters that the current role owns, of any version, and what their calls came to; for superusers and pg_read_all_stats all modules, built-in ones included. shared: counted over all sessions, else in this one.';
+
+CREATE VIEW @extschema@.pg_llm_provider_versions WITH (security_barrier) AS
+SELECT v.model_type,
+       pg_catalog.encode(v.digest, 'hex') AS digest,
+       p.digest = v.digest AS in_force,
+       m.report #>> '{description,name}' AS adapter,
+       m.report #>> '{description,version}' AS version,
+       v.profile,
+       v.uploaded_by,
+       v.uploaded_at,
+       v.in_force_by,
+       v.in_force_since,
+       m.enabled
+  FROM _pg_llm_catalog.provider_versions v
+  JOIN _pg_llm_catalog.providers p USING (model_type)
+  JOIN _pg_llm_catalog.modules m ON m.digest = v.digest
+ WHERE EXISTS (SELECT FROM _pg_llm_catalog.provider_owners o
+                WHERE o.model_type = v.model_type AND pg_catalog.pg_has_role(current_user, o.role, 'USAGE'))
+    OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user);
+COMMENT ON VIEW @extschema@.pg_llm_provider_versions IS
+'The modules that a provider of the current role has stood for, who uploaded them and when, and which is in force. pg_llm_set_provider_version() goes back to one.';
 
 CREATE FUNCTION _pg_llm_catalog.limit_state(instance_name text, rate_limit jsonb)
 RETURNS jsonb LANGUAGE c VOLATILE PARALLEL RESTRICTED
@@ -178,4 +266,5 @@ SELECT c.instance_name,
  GROUP BY c.instance_name, c.role;
 COMMENT ON VIEW @extschema@.pg_llm_cache IS 'What the response cache holds: of the current role, of models that it owns, and, with role NULL, what is shared of models that it may use.';
 
-GRANT SELECT ON @extschema@.pg_llm_models, @extschema@.pg_llm_providers, @extschema@.pg_llm_filters, @extschema@.pg_llm_stat_limits, @extschema@.pg_llm_cache TO PUBLIC;
+GRANT SELECT ON @extschema@.pg_llm_models, @extschema@.pg_llm_providers, @extschema@.pg_llm_filters, @extschema@.pg_llm_modules, @extschema@.pg_llm_provider_versions,
+    @extschema@.pg_llm_stat_limits, @extschema@.pg_llm_cache TO PUBLIC;

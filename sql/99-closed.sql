@@ -4,7 +4,7 @@
 -- The triggers announce_change look at the writer as well (extension/src/backend/row_guard.rs); the other tables have this one.
 CREATE FUNCTION _pg_llm_catalog.guard_row() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'pg_llm_guard_row_wrapper';
 COMMENT ON FUNCTION _pg_llm_catalog.guard_row() IS 'Lets only the catalog''s owner and superusers change a row.';
-CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.modules
+CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.provider_versions
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
 CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.provider_owners
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
@@ -12,7 +12,7 @@ CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.fi
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
 CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.response_cache
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
-ALTER TABLE _pg_llm_catalog.modules ENABLE ALWAYS TRIGGER guard_row;
+ALTER TABLE _pg_llm_catalog.provider_versions ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.provider_owners ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.filter_owners ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.response_cache ENABLE ALWAYS TRIGGER guard_row;

@@ -15,7 +15,7 @@ use pg_llm_tests::{Backend, Cluster, Database, db_error};
 use serde_json::{Value, json};
 
 const ADD: &str = "pg_llm_add_filter(text, bytea, jsonb, text, text)";
-const UPLOAD: &str = "pg_llm_add_provider(text, bytea, text)";
+const UPLOAD: &str = "pg_llm_add_provider(text, bytea, text, jsonb)";
 
 /// Somebody with filters.
 struct Owner {

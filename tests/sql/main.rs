@@ -17,6 +17,7 @@ mod hostile;
 mod keys;
 mod limits;
 mod models;
+mod modules;
 mod nulls;
 mod objects;
 mod other_languages;

@@ -203,7 +203,7 @@ fn the_extension_may_be_in_any_schema() {
     let mut user = database.connect_as(&role);
     let upload = "SELECT \"My AI\".pg_llm_add_model('x', 'x', module => '\\x00')";
     assert_eq!(db_error(user.simple_query(upload)).code().code(), "42501");
-    client.batch_execute(&format!("GRANT EXECUTE ON FUNCTION \"My AI\".pg_llm_add_provider(text, bytea, text) TO {role}")).unwrap();
+    client.batch_execute(&format!("GRANT EXECUTE ON FUNCTION \"My AI\".pg_llm_add_provider(text, bytea, text, jsonb) TO {role}")).unwrap();
     assert_eq!(db_error(user.simple_query(upload)).code().code(), "22023", "now the bytes are looked at");
 }
 

@@ -135,7 +135,7 @@ fn the_catalog_is_closed_in_every_way() {
             assert_eq!(code(&error), "42501", "{sql}: {error:?}");
         }
     }
-    is_denied(&mut role, "SELECT _pg_llm_catalog.call_limits()");
+    is_denied(&mut role, "SELECT _pg_llm_catalog.call_limits('{}')");
     is_denied(&mut role, "CREATE TABLE _pg_llm_catalog.mine ()");
     is_denied(&mut role, "CREATE FUNCTION _pg_llm_catalog.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'");
     for file in ["pg_llm/master.key", "pg_llm", "postgresql.conf"] {

@@ -9,8 +9,8 @@ use std::process::Command;
 use pg_llm_tests::postgres::{Client, error::DbError};
 use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Installation, Running, db_error, eventually};
 
-pub(crate) use modules::{Description, Profile, assembled, built, encoded_as};
-use modules::{encoded, slow, with_memories};
+pub(crate) use modules::{Description, Profile, assembled, built, encoded_as, slow};
+use modules::{encoded, with_memories};
 
 /// Somebody who uploads.
 struct Uploader {
@@ -381,7 +381,7 @@ fn a_thousand_mutations_of_a_component_are_refused_or_harmless() {
 }
 
 /// The compiler that a backend has started, once it runs.
-fn compiler_of(backend: Backend) -> Option<i32> {
+pub(crate) fn compiler_of(backend: Backend) -> Option<i32> {
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", backend.0)).ok()?;
     let child: i32 = children.split_whitespace().next()?.parse().ok()?;
     let name = fs::read_to_string(format!("/proc/{child}/comm")).ok()?;

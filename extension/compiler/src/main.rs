@@ -1,7 +1,7 @@
 //! Checks and compiles a component in a process of its own.
 //!
 //! `pg_llm_compiler MEMORY_MB CPU_SECONDS [filter]` is what the server runs: component on standard input; on standard output the length of the verdict (u32, little endian),
-//! the verdict as JSON, and, when it was accepted, the compiled code. Whatever a hostile component does to the compiler, it does to this process.
+//! the verdict as JSON, and, when it was accepted, the compiled code. With `inspect`, what was found out stands in the verdict's place, and no code follows. Whatever a hostile component does to the compiler, it does to this process.
 //!
 //! `pg_llm_compiler --precompile IN.wasm OUT.cwasm OUT.json` is what the build runs for the built-in providers.
 
@@ -12,13 +12,16 @@ use pg_llm_sandbox::report::{Refusal, Report, Verdict};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--precompile", input, code, report] => precompile(input, code, report),
-        ["--precompile-filter", input, code, report] => precompile_filter(input, code, report),
-        [memory_mb, cpu_seconds] => limited(memory_mb, cpu_seconds).and_then(|()| serve(provider)),
-        [memory_mb, cpu_seconds, "filter"] => limited(memory_mb, cpu_seconds).and_then(|()| serve(filter)),
-        _ => Err("usage: pg_llm_compiler MEMORY_MB CPU_SECONDS [filter] | --precompile[-filter] IN.wasm OUT.cwasm OUT.json".to_owned()),
-    };
+    let result =
+        match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["--precompile", input, code, report] => precompile(input, code, report),
+            ["--precompile-filter", input, code, report] => precompile_filter(input, code, report),
+            [memory_mb, cpu_seconds] => limited(memory_mb, cpu_seconds).and_then(|()| serve(provider)),
+            [memory_mb, cpu_seconds, "inspect"] => limited(memory_mb, cpu_seconds).and_then(|()| look()),
+            [memory_mb, cpu_seconds, "filter"] => limited(memory_mb, cpu_seconds).and_then(|()| serve(filter)),
+            _ => Err("usage: pg_llm_compiler MEMORY_MB CPU_SECONDS [filter | inspect] | --precompile[-filter] IN.wasm OUT.cwasm OUT.json"
+                .to_owned()),
+        };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -40,15 +43,27 @@ fn filter(wasm: &[u8]) -> Result<(Verdict, Vec<u8>), Refusal> {
 }
 
 fn serve(compile: Compile) -> Result<(), String> {
+    let (verdict, artefact) = compile(&component()?).unwrap_or_else(|refusal| (Verdict::Refused(refusal), Vec::new()));
+    answer(&verdict, &artefact)
+}
+
+fn look() -> Result<(), String> {
+    answer(&pg_llm_sandbox::inspect(&component()?), &[])
+}
+
+fn component() -> Result<Vec<u8>, String> {
     let mut wasm = Vec::new();
     io::stdin().read_to_end(&mut wasm).map_err(|e| format!("cannot read the component: {e}"))?;
-    let (verdict, artefact) = compile(&wasm).unwrap_or_else(|refusal| (Verdict::Refused(refusal), Vec::new()));
-    let verdict = serde_json::to_vec(&verdict).map_err(|e| e.to_string())?;
+    Ok(wasm)
+}
+
+fn answer(verdict: &impl serde::Serialize, artefact: &[u8]) -> Result<(), String> {
+    let verdict = serde_json::to_vec(verdict).map_err(|e| e.to_string())?;
     let length = u32::try_from(verdict.len()).map_err(|e| e.to_string())?;
     let mut out = io::stdout().lock();
     out.write_all(&length.to_le_bytes())
         .and_then(|()| out.write_all(&verdict))
-        .and_then(|()| out.write_all(&artefact))
+        .and_then(|()| out.write_all(artefact))
         .and_then(|()| out.flush())
         .map_err(|e| format!("cannot write the result: {e}"))
 }

@@ -63,6 +63,6 @@ pub use parallel::{
 pub use pool::MOST_THREADS;
 pub use rerank::{RerankOptions, RerankOutcome, rerank};
 pub use route::Route;
-pub use spec::{GivenKey, ModelSpec, ParsedConfig, RateLimit, wipe_keys};
+pub use spec::{GivenKey, ModelLimits, ModelSpec, ParsedConfig, RateLimit, wipe_keys};
 pub use stream::{AnswerStream, Delta, StreamOutcome};
 pub use structured::{AnswerFormat, SchemaFormat};

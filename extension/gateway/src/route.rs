@@ -60,7 +60,7 @@ impl Route {
             private_ok: self.private_ok,
             token_hosts: Arc::clone(&self.token_hosts),
             keys: Arc::clone(&self.keys),
-            limits: self.limits(),
+            limits: self.provider.limited(self.limits()),
             deadline,
             interrupt: Arc::clone(interrupt),
         }

@@ -184,7 +184,7 @@ impl ModelSpec {
             token_urls,
             embedding_dimensions: crate::embeddings::dimensions(&m, "embedding_dimensions")?,
             json_schema: m.get("json_schema", "true or false")?.unwrap_or_else(|| profile.capabilities.iter().any(|c| c == "json_schema")),
-            limits: limits(&m)?,
+            limits: m.raw("limits").map_or(Ok(ModelLimits::default()), ModelLimits::parse)?,
             max_concurrency: m.get_if("max_concurrency", "an integer from 1 to 10000", |v| (1..=10_000).contains(v))?,
             rate_limit: rate_limit(&m)?,
             filters: filters::names(&m)?,
@@ -256,15 +256,20 @@ fn without_userinfo(text: &str) -> String {
     }
 }
 
-fn limits(m: &Members<'_>) -> Result<ModelLimits, ConfigError> {
-    let Some(value) = m.raw("limits") else { return Ok(ModelLimits::default()) };
-    let l = Members::of("limit", value)?;
-    l.check_names(LIMITS.into_iter(), &[])?;
-    Ok(ModelLimits {
-        memory_mb: l.get_if("memory_mb", "a number of MiB from 1 to 4096", |v| (1..=4096).contains(v))?,
-        cpu_ms: l.get_if("cpu_ms", "a positive number of milliseconds", |v| *v > 0)?,
-        response_bytes: l.get_if("response_bytes", "a positive number of bytes", |v| *v > 0)?,
-    })
+impl ModelLimits {
+    /// Reads an object of limits, a model's or a module's.
+    ///
+    /// # Errors
+    /// When it is none, has other members, or numbers that are no limits.
+    pub fn parse(value: &Value) -> Result<Self, ConfigError> {
+        let l = Members::of("limit", value)?;
+        l.check_names(LIMITS.into_iter(), &[])?;
+        Ok(Self {
+            memory_mb: l.get_if("memory_mb", "a number of MiB from 1 to 4096", |v| (1..=4096).contains(v))?,
+            cpu_ms: l.get_if("cpu_ms", "a positive number of milliseconds", |v| *v > 0)?,
+            response_bytes: l.get_if("response_bytes", "a positive number of bytes", |v| *v > 0)?,
+        })
+    }
 }
 
 /// The same in every process of a server.

@@ -19,6 +19,7 @@ use crate::limits::{Exceeded, Limiter, Limits};
 use crate::patience::{self, Cause, Patience};
 use crate::redact::Needles;
 use crate::signing::token_cache::TokenCache;
+use crate::terms::{Tally, Terms};
 use crate::ticker::Ticker;
 use crate::transport::Agents;
 use crate::wasi::Wasi;
@@ -160,6 +161,7 @@ pub(crate) struct CallState {
     pub(crate) wasi: Option<Box<Wasi>>,
     /// The thread's CPU clock when the guest was entered.
     entered_at: Duration,
+    tally: Tally,
 }
 
 impl wasmtime::component::HasData for CallState {
@@ -174,7 +176,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(runtime: &Runtime, agents: &Arc<Agents>, grant: Grant) -> Self {
+    pub(crate) fn new(runtime: &Runtime, agents: &Arc<Agents>, terms: &Terms, mut grant: Grant) -> Self {
+        terms.tighten(&mut grant.limits);
         let mut table = ResourceTable::new();
         table.set_max_capacity(grant.limits.handles);
         let state = CallState {
@@ -196,6 +199,7 @@ impl Call {
             wasi: None,
             usage: Usage::default(),
             entered_at: Duration::ZERO,
+            tally: Tally::of(terms),
         };
         let mut store = Store::new(&runtime.engine, state);
         store.limiter(|state| &mut state.limiter);
@@ -219,10 +223,21 @@ impl Call {
         let state = self.store.data_mut();
         state.usage.cpu += thread_cpu().saturating_sub(state.entered_at);
         state.usage.peak_memory = state.limiter.peak_memory;
+        let usage = &state.usage;
+        (state.tally.sample.cpu, state.tally.sample.peak_memory) = (usage.cpu, usage.peak_memory);
         result.map_err(|e| {
             self.store.data_mut().end_output();
-            self.explain(&e)
+            let error = self.explain(&e);
+            if matches!(error, CallError::Guest(_)) {
+                self.misbehaved();
+            }
+            error
         })
+    }
+
+    /// The guest did what it may not.
+    pub(crate) fn misbehaved(&mut self) {
+        self.store.data_mut().tally.sample.fault = true;
     }
 
     fn explain(&self, error: &wasmtime::Error) -> CallError {
@@ -268,7 +283,10 @@ impl Call {
         }
     }
 
-    pub(crate) fn finish<T>(self, result: Result<T, CallError>) -> Outcome<T> {
+    pub(crate) fn finish<T>(mut self, result: Result<T, CallError>) -> Outcome<T> {
+        if matches!(result, Err(CallError::Guest(_))) {
+            self.misbehaved();
+        }
         let mut state = self.store.into_data();
         state.end_output();
         if let Some(mut response) = state.unread.take() {

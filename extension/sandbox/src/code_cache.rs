@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use ring::hmac;
 use wasmtime::Engine;
@@ -27,6 +28,10 @@ const TRAILER: usize = 32 + MAGIC.len();
 /// Files up to this length are copied into memory. A mapped file that somebody truncates or overwrites in place, as cp(1) does, brings down every backend that
 /// runs it, and with it the server. Larger ones, which hold a JavaScript or Python engine, are mapped all the same: each backend would need as much memory.
 const COPIED_BYTES: u64 = 4 << 20;
+
+const DAY: Duration = Duration::from_hours(24);
+/// Code that was loaded within this time stays.
+const UNUSED: Duration = Duration::from_hours(30 * 24);
 
 /// A directory of compiled components.
 #[derive(Debug)]
@@ -77,12 +82,34 @@ impl CodeCache {
         if written.is_err() {
             let _ = fs::remove_file(&temporary);
         }
+        self.sweep(SystemTime::now());
         written
+    }
+
+    /// Removes what nobody needs: code that no process has loaded for long, code for another engine, and what a process that died was writing. All of it can be
+    /// made again, and a process that has loaded a file keeps it.
+    fn sweep(&self, now: SystemTime) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let most = match name.strip_suffix(".cwasm") {
+                Some(code) if code.ends_with(ENGINE_ID) => UNUSED,
+                // Servers of two versions may share the directory while one takes the other's place.
+                Some(_) => DAY,
+                None if name.starts_with('.') && name.strip_suffix(".tmp").is_some() => DAY,
+                None => continue,
+            };
+            let used = entry.metadata().and_then(|meta| meta.modified());
+            if used.is_ok_and(|used| now.duration_since(used).is_ok_and(|age| age > most)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// A component's code, if there is a sound file of it.
     pub(crate) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
         let (mut file, length) = open(&self.path(digest)).ok()?;
+        tell_of_use(&file);
         if length <= COPIED_BYTES {
             let mut bytes = Vec::with_capacity(usize::try_from(length).ok()?);
             file.take(length).read_to_end(&mut bytes).ok()?;
@@ -121,6 +148,15 @@ impl CodeCache {
             left -= n as u64;
         }
         Ok(mac.sign())
+    }
+}
+
+/// Sets a file's time to now, once a day: by it [`CodeCache::sweep`] knows what is used.
+fn tell_of_use(file: &File) {
+    let now = SystemTime::now();
+    let used = file.metadata().and_then(|meta| meta.modified());
+    if used.is_ok_and(|used| now.duration_since(used).is_ok_and(|age| age > DAY)) {
+        let _ = file.set_modified(now);
     }
 }
 

@@ -19,13 +19,13 @@ use crate::transport::Agents;
 use crate::wasi;
 
 /// The package of the contract.
-const PACKAGE: &str = "pg-llm:guest/";
+pub(crate) const PACKAGE: &str = "pg-llm:guest/";
 /// The versions that this host speaks.
 const WIT_VERSION: &str = "1.0.0";
 /// A world of the contract, as an upload is checked against it.
-struct World {
+pub(crate) struct World {
     /// What a component of it is called.
-    what: &'static str,
+    pub(crate) what: &'static str,
     /// What it may import, and nothing else.
     imports: &'static [&'static str],
     /// What it must export.
@@ -34,13 +34,13 @@ struct World {
     optional_exports: &'static [&'static str],
 }
 
-const PROVIDER: World = World {
+pub(crate) const PROVIDER: World = World {
     what: "provider",
     imports: &["types", "http", "keys", "log"],
     exports: &["describe", "chat"],
     optional_exports: &["embeddings", "rerank", "batches", "fine-tuning", "models"],
 };
-const FILTER: World =
+pub(crate) const FILTER: World =
     World { what: "filter", imports: &["types", "log"], exports: &["describe-filter", "prompt", "response"], optional_exports: &[] };
 
 /// Checks a provider and compiles it.
@@ -125,14 +125,28 @@ fn unfit(e: SandboxError) -> Refusal {
     refuse(e.to_string(), Some("Build it against the pg-llm:guest package of this version."))
 }
 
+impl World {
+    /// Whether a component of it may import this.
+    pub(crate) fn grants(&self, import: &str) -> bool {
+        self.imports.iter().any(|name| import == contract(name)) || wasi::is_granted(import)
+    }
+}
+
 /// What a component shows at its outside.
-struct Surface {
-    imports: Vec<String>,
-    exports: Vec<String>,
+pub(crate) struct Surface {
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
 }
 
 impl Surface {
     fn read(wasm: &[u8]) -> Result<Self, Refusal> {
+        let surface = Self::unchecked(wasm)?;
+        Validator::new_with_features(features()).validate_all(wasm).map_err(invalid)?;
+        Ok(surface)
+    }
+
+    /// What bytes say that they are, which need not be valid.
+    pub(crate) fn unchecked(wasm: &[u8]) -> Result<Self, Refusal> {
         if wasm.starts_with(b"\x7fELF") {
             return Err(refuse(
                 "this is machine code, which is never accepted".to_owned(),
@@ -145,7 +159,6 @@ impl Surface {
                 Some("Text (WAT) must be assembled first."),
             ));
         }
-        let invalid = |e: wasmparser::BinaryReaderError| refuse(format!("this is not a valid WebAssembly component: {e}"), None);
         let mut surface = Self { imports: Vec::new(), exports: Vec::new() };
         let mut depth = 0_u32;
         for payload in Parser::new(0).parse_all(wasm) {
@@ -171,7 +184,6 @@ impl Surface {
                 _ => {}
             }
         }
-        Validator::new_with_features(features()).validate_all(wasm).map_err(invalid)?;
         Ok(surface)
     }
 
@@ -189,7 +201,7 @@ impl Surface {
             });
         }
         for import in &self.imports {
-            if world.imports.iter().any(|name| *import == contract(name)) || wasi::is_granted(import) {
+            if world.grants(import) {
                 continue;
             }
             let named =
@@ -219,7 +231,7 @@ impl Surface {
         Ok(())
     }
 
-    fn is(&self, world: &World) -> bool {
+    pub(crate) fn is(&self, world: &World) -> bool {
         world.exports.iter().all(|name| self.exports.contains(&contract(name)))
     }
 
@@ -252,6 +264,11 @@ fn features() -> WasmFeatures {
         | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::CM_ASYNC;
     (WasmFeatures::default() | WasmFeatures::COMPONENT_MODEL).difference(off)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "as map_err wants it")]
+fn invalid(e: wasmparser::BinaryReaderError) -> Refusal {
+    refuse(format!("this is not a valid WebAssembly component: {e}"), None)
 }
 
 fn refuse(reason: String, hint: Option<&str>) -> Refusal {

@@ -13,6 +13,7 @@ use wasmtime::component::{Component, HasSelf, Linker, ResourceAny};
 use crate::call::{Call, CallError, CallState, Grant, GuestFault, Outcome};
 use crate::code_cache::{self, CodeCache, Digest};
 use crate::engine::Runtime;
+use crate::terms::Terms;
 use crate::transport::Agents;
 use crate::wit::filter::exports::pg_llm::guest::describe_filter::FilterDescription;
 use crate::wit::filter::exports::pg_llm::guest::prompt::PromptVerdict;
@@ -23,7 +24,10 @@ use crate::{Sandbox, SandboxError};
 
 /// A filter's code, linked and ready. Cheap to clone; every call has an instance of its own.
 #[derive(Clone)]
-pub struct Filter(Arc<Loaded>);
+pub struct Filter {
+    code: Arc<Loaded>,
+    terms: Arc<Terms>,
+}
 
 struct Loaded {
     runtime: Runtime,
@@ -67,14 +71,21 @@ impl Filter {
             .and_then(|()| linker.instantiate_pre(component))
             .and_then(FilterPre::new)
             .map_err(|e| unfit(&e))?;
-        Ok(Self(Arc::new(Loaded { runtime: runtime.clone(), agents: Arc::clone(agents), pre })))
+        let code = Loaded { runtime: runtime.clone(), agents: Arc::clone(agents), pre };
+        Ok(Self { code: Arc::new(code), terms: Arc::default() })
+    }
+
+    /// The same code on these terms.
+    #[must_use]
+    pub fn on(&self, terms: &Arc<Terms>) -> Self {
+        Self { code: Arc::clone(&self.code), terms: Arc::clone(terms) }
     }
 
     /// What the filter says of itself. For uploads and builds.
     pub fn describe(&self, grant: Grant) -> Outcome<FilterDescription> {
         let mut call = self.call(grant);
         let result = call.enter(|mut store| {
-            let instance = self.0.pre.instantiate(&mut store)?;
+            let instance = self.code.pre.instantiate(&mut store)?;
             instance.pg_llm_guest_describe_filter().call_describe(&mut store)
         });
         call.finish(result)
@@ -85,7 +96,7 @@ impl Filter {
         let mut call = self.call(grant);
         let config = config.to_owned();
         let result = call.enter(|mut store| {
-            let instance = self.0.pre.instantiate(&mut store)?;
+            let instance = self.code.pre.instantiate(&mut store)?;
             instance.pg_llm_guest_prompt().call_check(&mut store, &config, messages)
         });
         let most = call.store.data().limits.request_bytes;
@@ -99,7 +110,7 @@ impl Filter {
         let mut call = self.call(grant);
         let (config, memo) = (config.to_owned(), memo.map(str::to_owned));
         let made = call.enter(|mut store| {
-            let instance = self.0.pre.instantiate(&mut store)?;
+            let instance = self.code.pre.instantiate(&mut store)?;
             let filter =
                 instance.pg_llm_guest_response().response_filter().call_constructor(&mut store, &config, channel, memo.as_ref())?;
             Ok((instance, filter))
@@ -132,7 +143,7 @@ impl Filter {
     }
 
     fn call(&self, grant: Grant) -> Call {
-        Call::new(&self.0.runtime, &self.0.agents, grant)
+        Call::new(&self.code.runtime, &self.code.agents, &self.terms, grant)
     }
 }
 
@@ -189,6 +200,9 @@ impl FilterStream {
                 None => Err(too_large(self.call.store.data().limits.response_bytes)),
             }
         });
+        if matches!(result, Err(CallError::Guest(_))) {
+            self.call.misbehaved();
+        }
         self.end = match &result {
             Ok(Verdict::Emit(_)) => None,
             Ok(Verdict::Last(_)) => Some(Ok(Verdict::Emit(String::new()))),

@@ -15,6 +15,8 @@ mod described;
 pub mod egress;
 mod engine;
 mod filter;
+#[cfg(feature = "compile")]
+mod inspect;
 pub mod interrupt;
 pub mod keys;
 mod limits;
@@ -23,6 +25,7 @@ mod provider;
 mod redact;
 pub mod report;
 mod signing;
+mod terms;
 pub mod threads;
 mod ticker;
 mod transport;
@@ -39,9 +42,12 @@ pub use code_cache::{CodeCache, Digest, hex, sha256, unhex};
 pub use compile::{compile, compile_filter};
 pub use engine::ENGINE_ID;
 pub use filter::{Filter, FilterStream};
+#[cfg(feature = "compile")]
+pub use inspect::inspect;
 pub use limits::{Limits, STACK_HEADROOM_BYTES, WASM_STACK_BYTES};
 pub use provider::{ChatStream, Provider, logprob_bytes};
 pub use redact::Redactor;
+pub use terms::{Meter, Sample, Terms};
 
 /// The records of the contract, as the host sees them.
 pub mod types {

@@ -9,6 +9,8 @@ use wasmtime::component::{Component, HasSelf, Linker, ResourceAny};
 use crate::SandboxError;
 use crate::call::{Call, CallError, CallState, Grant, GuestFault, Outcome, Usage};
 use crate::engine::Runtime;
+use crate::limits::Limits;
+use crate::terms::Terms;
 use crate::transport::Agents;
 use crate::wit::embeddings::EmbeddingsProviderPre;
 use crate::wit::embeddings::exports::pg_llm::guest::embeddings::{EmbedAnswer, EmbedRequest};
@@ -24,7 +26,10 @@ use crate::wit::{Provider as Instance, ProviderPre};
 
 /// A provider's code, linked and ready. Cheap to clone; every call has an instance of its own.
 #[derive(Clone)]
-pub struct Provider(Arc<Loaded>);
+pub struct Provider {
+    code: Arc<Loaded>,
+    terms: Arc<Terms>,
+}
 
 struct Loaded {
     runtime: Runtime,
@@ -49,20 +54,38 @@ impl Provider {
             .and_then(|()| linker.instantiate_pre(component))
             .and_then(ProviderPre::new)
             .map_err(|e| SandboxError::Link(format!("{e:#}")))?;
-        Ok(Self(Arc::new(Loaded { runtime: runtime.clone(), agents: Arc::clone(agents), pre, optional: Optional::default() })))
+        let code = Loaded { runtime: runtime.clone(), agents: Arc::clone(agents), pre, optional: Optional::default() };
+        Ok(Self { code: Arc::new(code), terms: Arc::default() })
+    }
+
+    /// The same code on these terms.
+    #[must_use]
+    pub fn on(&self, terms: &Arc<Terms>) -> Self {
+        Self { code: Arc::clone(&self.code), terms: Arc::clone(terms) }
+    }
+
+    /// What a call that is granted this has in the end: the smaller of each limit, of these and of its terms.
+    #[must_use]
+    pub fn limited(&self, mut granted: Limits) -> Limits {
+        self.terms.tighten(&mut granted);
+        granted
+    }
+
+    fn call(&self, grant: Grant) -> Call {
+        Call::new(&self.code.runtime, &self.code.agents, &self.terms, grant)
     }
 
     /// One whole answer.
     pub fn complete(&self, grant: Grant, request: &ChatRequest) -> Outcome<Answer> {
         self.once(grant, answer_bytes, |mut store| {
-            let instance = self.0.pre.instantiate(&mut store)?;
+            let instance = self.code.pre.instantiate(&mut store)?;
             instance.pg_llm_guest_chat().call_complete(&mut store, request)
         })
     }
 
     /// Vectors for texts.
     pub fn embed(&self, grant: Grant, request: &EmbedRequest) -> Outcome<EmbedAnswer> {
-        let pre = self.0.optional.embeddings.get_or_init(|| EmbeddingsProviderPre::new(self.0.pre.instance_pre().clone()).ok());
+        let pre = self.code.optional.embeddings.get_or_init(|| EmbeddingsProviderPre::new(self.code.pre.instance_pre().clone()).ok());
         let Some(pre) = pre else { return unsupported("embeddings") };
         let bytes =
             |answer: &EmbedAnswer| answer.vectors.iter().map(|vector| size_of_val(vector) + size_of_val(&vector[..])).sum::<usize>() as u64;
@@ -74,7 +97,7 @@ impl Provider {
 
     /// How many inputs a request like this may carry, at least 1.
     pub fn max_embed_inputs(&self, grant: Grant, like: &EmbedRequest) -> Outcome<u32> {
-        let pre = self.0.optional.embeddings.get_or_init(|| EmbeddingsProviderPre::new(self.0.pre.instance_pre().clone()).ok());
+        let pre = self.code.optional.embeddings.get_or_init(|| EmbeddingsProviderPre::new(self.code.pre.instance_pre().clone()).ok());
         let Some(pre) = pre else { return unsupported("embeddings") };
         self.once(
             grant,
@@ -88,7 +111,7 @@ impl Provider {
 
     /// Documents in the order of their relevance.
     pub fn rerank(&self, grant: Grant, request: &RerankRequest) -> Outcome<RerankAnswer> {
-        let pre = self.0.optional.rerank.get_or_init(|| RerankProviderPre::new(self.0.pre.instance_pre().clone()).ok());
+        let pre = self.code.optional.rerank.get_or_init(|| RerankProviderPre::new(self.code.pre.instance_pre().clone()).ok());
         let Some(pre) = pre else { return unsupported("reranking") };
         let bytes = |answer: &RerankAnswer| (answer.results.len() * size_of::<Ranked>()) as u64;
         self.once(grant, bytes, |mut store| {
@@ -99,7 +122,7 @@ impl Provider {
 
     /// The models that the endpoint offers.
     pub fn list_models(&self, grant: Grant, settings: &str) -> Outcome<Vec<ModelInfo>> {
-        let pre = self.0.optional.models.get_or_init(|| ModelsProviderPre::new(self.0.pre.instance_pre().clone()).ok());
+        let pre = self.code.optional.models.get_or_init(|| ModelsProviderPre::new(self.code.pre.instance_pre().clone()).ok());
         let Some(pre) = pre else { return unsupported("a list of models") };
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let bytes = |models: &Vec<ModelInfo>| {
@@ -119,7 +142,7 @@ impl Provider {
         bytes: impl FnOnce(&T) -> u64,
         run: impl FnOnce(StoreContextMut<'_, CallState>) -> wasmtime::Result<Result<T, Failure>>,
     ) -> Outcome<T> {
-        let mut call = Call::new(&self.0.runtime, &self.0.agents, grant);
+        let mut call = self.call(grant);
         let result = call.enter(run);
         let most = call.store.data().limits.response_bytes;
         let result = settle(&call, result).and_then(|answer| {
@@ -134,10 +157,10 @@ impl Provider {
     /// A stream of events. Whatever fails before the first event fails here.
     #[allow(clippy::result_large_err, reason = "once a call, and never in a loop")]
     pub fn stream(&self, grant: Grant, request: &ChatRequest) -> Result<ChatStream, Outcome<()>> {
-        let mut call = Call::new(&self.0.runtime, &self.0.agents, grant);
+        let mut call = self.call(grant);
         let mut made = None;
         let result = call.enter(|mut store| {
-            let instance = self.0.pre.instantiate(&mut store)?;
+            let instance = self.code.pre.instantiate(&mut store)?;
             let result = instance.pg_llm_guest_chat().call_stream(&mut store, request)?;
             made = Some(instance);
             Ok(result)
@@ -151,9 +174,9 @@ impl Provider {
 
     /// What the provider says of itself. For uploads and builds.
     pub fn describe(&self, grant: Grant) -> Outcome<Description> {
-        let mut call = Call::new(&self.0.runtime, &self.0.agents, grant);
+        let mut call = self.call(grant);
         let result = call.enter(|mut store| {
-            let instance = self.0.pre.instantiate(&mut store)?;
+            let instance = self.code.pre.instantiate(&mut store)?;
             instance.pg_llm_guest_describe().call_describe(&mut store)
         });
         call.finish(result)

@@ -1,5 +1,7 @@
 //! What is known of a component without running it in a chat: made once at upload or build time, kept as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The verdict of the compiler process on an upload.
@@ -24,6 +26,39 @@ pub struct Refusal {
     pub hint: Option<String>,
     /// It is a filter given as a provider, or the other way round.
     pub of_other_world: bool,
+}
+
+/// What a component is, found out without keeping it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// SHA-256 of its bytes, in lower-case hexadecimal.
+    pub sha256: String,
+    /// How many they are.
+    pub size: u64,
+    /// An upload of it would be.
+    pub accepted: bool,
+    /// Why it would not.
+    pub reason: Option<String>,
+    /// What to do about that, where it is known.
+    pub hint: Option<String>,
+    /// The worlds of the contract whose exports it has: `provider`, `filter`.
+    pub worlds: Vec<String>,
+    /// All that it imports, by full names; long ones are cut off, and so is a long list.
+    pub imports: Vec<String>,
+    /// Those among them that are not granted.
+    pub refused_imports: Vec<String>,
+    /// All that it exports, in the same way.
+    pub exports: Vec<String>,
+    /// Version of `pg-llm:guest` that it was built against; none: it knows nothing of that package.
+    pub wit_version: Option<String>,
+    /// Its producers sections, those of the modules in it included: `language`, `processed-by`, `sdk`, by name, with version.
+    pub producers: BTreeMap<String, BTreeMap<String, String>>,
+    /// What it says of itself.
+    pub description: Option<serde_json::Value>,
+    /// Size of its machine code.
+    pub compiled_bytes: Option<u64>,
+    /// How long checking and compiling took, in milliseconds.
+    pub compile_ms: Option<u64>,
 }
 
 /// What a component is: a provider, or, with the other description, a filter.

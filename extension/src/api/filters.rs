@@ -83,10 +83,10 @@ fn config_text(config: Option<Value>) -> Result<String, SqlError> {
 /// What a component of the caller's calls itself, and the component, once it is stored.
 fn upload(name: &str, module: &[u8], sha256: Option<&str>, config: &str) -> Result<(String, Component), Failure> {
     let role = privileges::current_role();
-    providers::must_upload(role)?;
+    modules::check_may_upload(role)?;
     let (digest, compiled) = providers::compiled::<Filter>(module, sha256)?;
     check_config(name, &runtime::just_compiled(&digest, &compiled)?, config)?;
-    modules::insert(&digest, module, &compiled.report, role)?;
+    modules::insert(&digest, module, &compiled, role)?;
     Ok((compiled.report.description.name, Component::Uploaded(digest)))
 }
 
@@ -94,12 +94,12 @@ fn upload(name: &str, module: &[u8], sha256: Option<&str>, config: &str) -> Resu
 fn reuse(name: &str, filter_type: &str, config: &str) -> Result<(String, Component), Failure> {
     let stored = filters::read(filter_type)?;
     if let Some((Component::Uploaded(digest), its_type)) = stored.as_ref().map(|stored| (stored.component, &stored.filter_type)) {
-        check_config(name, &uploaded(&digest)?, config)?;
         // Its owner may have given it another one meanwhile.
         if !modules::hold(&digest)? {
             let message = format!("pg_llm: filter \"{filter_type}\" has just been changed by another session");
             return Err(SqlError::new(State::Undefined, message).into());
         }
+        check_config(name, &uploaded(&digest)?, config)?;
         return Ok((its_type.clone(), Component::Uploaded(digest)));
     }
     let builtin = stored.as_ref().map_or(filter_type, |stored| &stored.filter_type);

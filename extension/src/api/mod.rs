@@ -16,6 +16,7 @@ mod master_key;
 mod model_call;
 mod model_list;
 mod models;
+mod modules;
 mod parallel_chat;
 mod providers;
 mod text2sql;

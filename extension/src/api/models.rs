@@ -48,7 +48,7 @@ fn add_model(args: &Args<'_>) -> Result<Returned, Failure> {
     check_name(&wanted.instance, "instance_name")?;
     let sha256 = args.text(5)?;
     if let Some(module) = args.bytes(4) {
-        providers::must_upload(privileges::current_role())?;
+        modules::check_may_upload(privileges::current_role())?;
         providers::upload(&wanted.model_type, &module, sha256.as_deref())?;
     } else if sha256.is_some() {
         return Err(SqlError::new(State::InvalidArgument, "pg_llm: sha256 is given without a module").into());

@@ -2,7 +2,6 @@
 
 use pg_llm_sandbox::report::{Report, is_model_type};
 use pg_llm_sandbox::{Digest, Provider, hex, sha256};
-use pgrx::pg_sys::Oid;
 use serde_json::json;
 
 use super::required;
@@ -11,7 +10,7 @@ use crate::backend::compiler_process::Compiled;
 use crate::backend::errors::{Failure, SqlError, State};
 use crate::backend::runtime::Code;
 use crate::backend::{gucs, privileges, runtime};
-use crate::catalog::{builtin, modules};
+use crate::catalog::{builtin, module_state, modules};
 
 sql_functions! {
     pg_llm_add_provider_wrapper, pg_finfo_pg_llm_add_provider_wrapper => add_provider;
@@ -23,7 +22,11 @@ sql_functions! {
 fn add_provider(args: &Args<'_>) -> Result<Returned, Failure> {
     let model_type = required(args.text(0)?, "model_type")?;
     let module = required(args.bytes(1), "module")?;
+    let limits = args.json(3)?;
     upload(&model_type, &module, args.text(2)?.as_deref())?;
+    if let Some(limits) = limits {
+        module_state::set_limits(&sha256(&module), &limits, privileges::current_role())?;
+    }
     Ok(Returned::Bool(true))
 }
 
@@ -49,36 +52,30 @@ pub(super) fn upload(model_type: &str, module: &[u8], expected: Option<&str>) ->
     }
     let role = privileges::current_role();
     let (digest, compiled) = compiled::<Provider>(module, expected)?;
-    modules::insert(&digest, module, &compiled.report, role)?;
+    modules::insert(&digest, module, &compiled, role)?;
     modules::set_provider(model_type, &digest, profile_name(&compiled.report, model_type)?, role)?;
     Ok(())
 }
 
-/// 42501 unless `role` may upload.
-pub(super) fn must_upload(role: Oid) -> Result<(), SqlError> {
-    if modules::may_upload(role)? {
-        return Ok(());
-    }
-    Err(SqlError::new(State::Forbidden, "pg_llm: permission denied to upload a module")
-        .hint("A superuser can grant it: GRANT EXECUTE ON FUNCTION pg_llm_add_provider TO ..."))
-}
-
 /// Checks and compiles a component. Its code is in the cache before anything is written: code that nothing refers to does no harm, rows without code would.
 pub(super) fn compiled<C: Code>(module: &[u8], expected: Option<&str>) -> Result<(Digest, Compiled<C::Description>), Failure> {
-    if module.len() > gucs::max_module_bytes() {
-        return Err(SqlError::new(
-            State::TooLarge,
-            format!("pg_llm: the module has {} bytes, and {} are allowed", module.len(), gucs::max_module_bytes()),
-        )
-        .hint("A superuser can raise pg_llm.max_module_bytes.")
-        .into());
-    }
+    check_size(module)?;
     let digest = sha256(module);
     check_digest(&digest, expected)?;
+    modules::refuse_disabled(&digest)?;
     let cache = runtime::code_cache()?;
     let compiled = C::compile(module)?;
     runtime::keep_compiled(&cache, &digest, &compiled.artefact);
     Ok((digest, compiled))
+}
+
+/// Fails for a component that is larger than the setting allows.
+pub(super) fn check_size(module: &[u8]) -> Result<(), SqlError> {
+    if module.len() <= gucs::max_module_bytes() {
+        return Ok(());
+    }
+    let message = format!("pg_llm: the module has {} bytes, and {} are allowed", module.len(), gucs::max_module_bytes());
+    Err(SqlError::new(State::TooLarge, message).hint("A superuser can raise pg_llm.max_module_bytes."))
 }
 
 /// The profile that an uploaded provider has: the one of its name, else its first.
@@ -105,9 +102,12 @@ fn builtin_providers(_: &Args<'_>) -> Result<Returned, Failure> {
     Ok(Returned::Json(reports.into()))
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "as every SQL function")]
-fn call_limits(_: &Args<'_>) -> Result<Returned, Failure> {
-    let limits = gucs::limits_now();
+/// `(of_module)`.
+fn call_limits(args: &Args<'_>) -> Result<Returned, Failure> {
+    let mut limits = gucs::limits_now();
+    if let Some(of_module) = args.json(0)? {
+        module_state::limits(&of_module)?.tighten(&mut limits);
+    }
     Ok(Returned::Json(json!({
         "memory_bytes": limits.memory_bytes,
         "table_elements": limits.table_elements,

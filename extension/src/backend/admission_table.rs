@@ -1,11 +1,7 @@
 //! The states of models in shared memory: a table of slots, each with a lock of its own.
 //!
-//! Calls come from threads too, so nothing here is Postgres's: no LWLock, no ereport. A lock is held for a few dozen nanoseconds, without a system call, an
-//! allocation or a panic, and no interrupt is looked at meanwhile, so that a process cannot end with it (but by SIGKILL, after which the server
-//! makes the memory anew).
+//! Calls come from threads too, so nothing here is Postgres's: no LWLock, no ereport; the locks are those of [`super::spin_lock`].
 
-use std::cell::UnsafeCell;
-use std::ops::{Deref, DerefMut};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pg_llm_gateway::admission::{Admission, Answer, Bells, Limit, Limits, Nanos, Pass, Request, Ring, Settlement, Shown, State};
 
 use super::shared_memory;
+use super::spin_lock::{Locked, Slot, SpinLock};
 
 /// Models, of all databases, whose limits count over all sessions at the same time.
 pub(crate) const SLOTS: usize = 256;
@@ -21,22 +18,13 @@ pub(crate) const SLOTS: usize = 256;
 #[repr(C)]
 pub(super) struct Table {
     /// Held while a slot gets another model.
-    directory: Lock,
+    directory: SpinLock,
     /// Requests in flight of all models.
     in_flight: AtomicU32,
     /// Which bells somebody has.
     bells: AtomicU64,
-    slots: [Slot; SLOTS],
+    slots: [Slot<Content>; SLOTS],
 }
-
-#[repr(C)]
-struct Slot {
-    lock: Lock,
-    content: UnsafeCell<Content>,
-}
-
-// SAFETY: the content is only reached through the lock.
-unsafe impl Sync for Slot {}
 
 #[repr(C)]
 struct Content {
@@ -59,61 +47,6 @@ impl Key {
         let digest = pg_llm_sandbox::sha256(instance.as_bytes());
         let half = |at: usize| digest[at..at + 8].iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
         Self { name: [half(0), half(8)], database: u64::from(database) }
-    }
-}
-
-/// A spin lock between processes.
-#[repr(C)]
-struct Lock(AtomicU32);
-
-impl Lock {
-    fn take(&self) {
-        let mut tries = 0_u32;
-        while self.0.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            tries = tries.wrapping_add(1);
-            if tries.is_multiple_of(64) {
-                // Its holder may be waiting for this very processor.
-                std::thread::yield_now();
-            } else {
-                std::hint::spin_loop();
-            }
-        }
-    }
-
-    fn release(&self) {
-        self.0.store(0, Ordering::Release);
-    }
-}
-
-/// A slot whose lock is held.
-struct Locked<'a>(&'a Slot);
-
-impl Slot {
-    fn lock(&self) -> Locked<'_> {
-        self.lock.take();
-        Locked(self)
-    }
-}
-
-impl Deref for Locked<'_> {
-    type Target = Content;
-
-    fn deref(&self) -> &Content {
-        // SAFETY: the lock is held, so nobody else has a reference.
-        unsafe { &*self.0.content.get() }
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut Content {
-        // SAFETY: as above.
-        unsafe { &mut *self.0.content.get() }
-    }
-}
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        self.0.lock.release();
     }
 }
 
@@ -230,7 +163,7 @@ impl SharedModel {
     }
 
     /// Its slot, locked.
-    fn locked<'t>(&self, table: &'t Table, now: Nanos) -> Option<(usize, Locked<'t>)> {
+    fn locked<'t>(&self, table: &'t Table, now: Nanos) -> Option<(usize, Locked<'t, Content>)> {
         // Once more where another model gets the slot between the finding and the locking.
         for _ in 0..3 {
             let at = self.slot.load(Ordering::Relaxed);

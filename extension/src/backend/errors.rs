@@ -53,6 +53,8 @@ pub(crate) enum State {
     Unsupported,
     /// 55000: the server's set-up is not what it should be.
     SetUp,
+    /// 55000: a module that is switched off.
+    Disabled,
     /// 58030: files of ours cannot be read or written.
     Io,
     /// XX000: a bug.
@@ -78,7 +80,7 @@ impl State {
             Self::StackDepth => PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX,
             Self::Cancelled => PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
             Self::Unsupported => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            Self::SetUp => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::SetUp | Self::Disabled => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::Io => PgSqlErrorCode::ERRCODE_IO_ERROR,
             Self::Internal => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
         }

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pg_llm_sandbox::report::{Description, FilterDescription};
-use pg_llm_sandbox::{CodeCache, Digest, Filter, Provider, Sandbox, SandboxError};
+use pg_llm_sandbox::{CodeCache, Digest, Filter, Provider, Sandbox, SandboxError, Terms};
 use pgrx::PgLogLevel;
 
 use super::compiler_process::Compiled;
 use super::errors::{Failure, SqlError, State, emit};
-use super::{compiler_process, data_directory, gucs, key_file};
+use super::{compiler_process, data_directory, gucs, key_file, module_statistics, transaction};
 use crate::catalog::builtin::Builtin;
 use crate::catalog::builtin_filters::BuiltinFilter;
 
@@ -85,6 +85,9 @@ pub(crate) trait Code: Clone + Sized {
     /// # Safety
     /// `artefact` is what the compiler process gave that this server has just run.
     unsafe fn compiled(sandbox: &Sandbox, artefact: &[u8]) -> Result<Self, SandboxError>;
+
+    /// The same on these terms.
+    fn on_terms(&self, terms: &Arc<Terms>) -> Self;
 }
 
 /// The two worlds differ in names alone.
@@ -115,6 +118,10 @@ macro_rules! code {
                 // SAFETY: the caller's promise.
                 unsafe { sandbox.$compiled(artefact) }
             }
+
+            fn on_terms(&self, terms: &Arc<Terms>) -> Self {
+                self.on(terms)
+            }
         }
     };
 }
@@ -123,15 +130,15 @@ code!(Filter, FilterDescription, filters, compile_filter, load_filter, load_embe
 
 /// A provider that is part of the library.
 pub(crate) fn builtin(builtin: &'static Builtin) -> Result<Provider, SqlError> {
-    embedded(builtin.artefact)
+    embedded(builtin.artefact, &builtin.digest)
 }
 
 /// A filter that is part of the library.
 pub(crate) fn builtin_filter(builtin: &'static BuiltinFilter) -> Result<Filter, SqlError> {
-    embedded(builtin.artefact)
+    embedded(builtin.artefact, &builtin.digest)
 }
 
-fn embedded<C: Code>(artefact: &'static [u8]) -> Result<C, SqlError> {
+fn embedded<C: Code>(artefact: &'static [u8], digest: &Digest) -> Result<C, SqlError> {
     with_runtime(|runtime| {
         let key = artefact.as_ptr();
         if let Some(code) = C::loaded(runtime).builtin.get(&key) {
@@ -139,6 +146,7 @@ fn embedded<C: Code>(artefact: &'static [u8]) -> Result<C, SqlError> {
         }
         // SAFETY: what the catalog has as built in is embedded at build time, as the compiler made it.
         let code = unsafe { C::embedded(&runtime.sandbox, artefact) }.map_err(unusable)?;
+        let code = code.on_terms(&Arc::new(Terms { meter: Some(module_statistics::meter(digest)), ..Terms::default() }));
         C::loaded(runtime).builtin.insert(key, code.clone());
         Ok(code)
     })?
@@ -174,6 +182,13 @@ pub(crate) fn just_compiled<C: Code>(digest: &Digest, compiled: &Compiled<C::Des
 pub(crate) fn keep_compiled(cache: &CodeCache, digest: &Digest, artefact: &[u8]) {
     if let Err(e) = cache.store(digest, artefact) {
         emit(PgLogLevel::WARNING, &format!("pg_llm: the code cache cannot be written: {e}"));
+    }
+}
+
+/// Deletes the code of a component from the cache when this transaction commits. Where another database has the same component, it is compiled again there.
+pub(crate) fn forget_code(digest: &Digest) {
+    if let Ok(cache) = code_cache() {
+        transaction::delete_at_commit(cache.path(digest));
     }
 }
 

@@ -3,6 +3,7 @@
 //! A process that is killed takes the whole server with it, and the memory is made anew. A process that ends in another way, be it by FATAL in the midst of a
 //! call, gives back what it holds in [`at_exit`]'s callback, after which its threads find the memory closed ([`super::admission_table`]).
 
+use std::ffi::CStr;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -11,11 +12,17 @@ use pg_llm_gateway::admission::Bells;
 use pgrx::pg_sys;
 
 use super::admission_table::{self, Table};
+use super::module_statistics::{self, ModuleTable};
 
 /// Null where the library is not preloaded.
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(ptr::null_mut());
+/// The same.
+static MODULES: AtomicPtr<ModuleTable> = AtomicPtr::new(ptr::null_mut());
 /// Made in the postmaster, inherited by all.
 static BELLS: OnceLock<Option<Bells>> = OnceLock::new();
+
+/// Postgres's, of which all processors' are a part.
+const CACHE_LINE: usize = 128;
 
 type Hook = Option<unsafe extern "C-unwind" fn()>;
 static FORMER_STARTUP: OnceLock<Hook> = OnceLock::new();
@@ -26,6 +33,12 @@ static FORMER_REQUEST: OnceLock<Hook> = OnceLock::new();
 pub(super) fn table() -> Option<&'static Table> {
     // SAFETY: null, or memory that stays as long as the process does, and that `Table` lets be shared.
     unsafe { TABLE.load(Ordering::Acquire).as_ref() }
+}
+
+/// The statistics of modules; none where the library is not preloaded.
+pub(super) fn modules() -> Option<&'static ModuleTable> {
+    // SAFETY: as above.
+    unsafe { MODULES.load(Ordering::Acquire).as_ref() }
 }
 
 /// What wakes waiters in other processes.
@@ -46,7 +59,7 @@ pub(crate) fn register() {
             return;
         }
         #[cfg(feature = "pg14")]
-        pg_sys::RequestAddinShmemSpace(size_of::<Table>());
+        ask();
         #[cfg(not(feature = "pg14"))]
         {
             FORMER_REQUEST.get_or_init(|| pg_sys::shmem_request_hook);
@@ -54,6 +67,16 @@ pub(crate) fn register() {
         }
         FORMER_STARTUP.get_or_init(|| pg_sys::shmem_startup_hook);
         pg_sys::shmem_startup_hook = Some(startup);
+    }
+}
+
+/// # Safety
+/// Where memory may be asked for.
+unsafe fn ask() {
+    // SAFETY: the caller's promise. Each is aligned to a cache line.
+    unsafe {
+        pg_sys::RequestAddinShmemSpace(size_of::<Table>() + CACHE_LINE);
+        pg_sys::RequestAddinShmemSpace(size_of::<ModuleTable>() + CACHE_LINE);
     }
 }
 
@@ -73,24 +96,36 @@ unsafe extern "C-unwind" fn request() {
     // SAFETY: as Postgres calls the hook.
     unsafe {
         chain(&FORMER_REQUEST);
-        pg_sys::RequestAddinShmemSpace(size_of::<Table>());
+        ask();
+    }
+}
+
+/// # Safety
+/// In the start-up hook, for a type of which all zeroes are a value.
+unsafe fn made<T>(name: &CStr) -> *mut T {
+    let mut found = false;
+    // SAFETY: as large as asked for, and aligned to a cache line.
+    unsafe {
+        let table = pg_sys::ShmemInitStruct(name.as_ptr(), size_of::<T>(), &raw mut found).cast::<T>();
+        if !found && !table.is_null() {
+            ptr::write_bytes(table, 0, 1);
+        }
+        table
     }
 }
 
 /// Runs at start-up, and again after a crash, with the memory made anew. In one process, so no lock is needed.
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn startup() {
-    // SAFETY: as Postgres calls the hook. The memory is as large as asked for and aligned to a cache line; all zeroes are an empty table.
+    // SAFETY: as Postgres calls the hook. All zeroes are an empty table.
     unsafe {
         chain(&FORMER_STARTUP);
-        let mut found = false;
-        let table = pg_sys::ShmemInitStruct(c"pg_llm models".as_ptr(), size_of::<Table>(), &raw mut found).cast::<Table>();
-        if !found && !table.is_null() {
-            ptr::write_bytes(table, 0, 1);
-        }
+        let table = made(c"pg_llm models");
+        let modules = made(c"pg_llm modules");
         // Without them waiters look again every few milliseconds.
         BELLS.get_or_init(|| Bells::new().ok());
         TABLE.store(table, Ordering::Release);
+        MODULES.store(modules, Ordering::Release);
     }
 }
 
@@ -106,4 +141,5 @@ pub(super) fn at_exit() {
 /// Must not raise: the process is ending.
 unsafe extern "C-unwind" fn exit(_: std::ffi::c_int, _: pg_sys::Datum) {
     admission_table::close();
+    module_statistics::close();
 }

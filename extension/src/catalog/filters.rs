@@ -1,16 +1,18 @@
 //! Filters: names, components, configurations.
 
-use pg_llm_sandbox::Digest;
+use std::sync::Arc;
+
 use pg_llm_sandbox::report::{FilterDescription, Report};
+use pg_llm_sandbox::{Digest, Terms};
 use pgrx::pg_sys::{BYTEAOID, OIDOID, Oid, TEXTOID};
 
 use super::query::{Param, Row, Statement};
-use super::{builtin_filters, modules};
+use super::{builtin_filters, module_state, modules};
 use crate::backend::errors::{SqlError, State};
 use crate::backend::privileges;
 
 static READ: Statement = Statement::new(
-    "SELECT f.filter_type, f.digest, f.config::pg_catalog.text, m.report::pg_catalog.text FROM _pg_llm_catalog.filters f \
+    "SELECT f.filter_type, f.digest, f.config::pg_catalog.text, m.report::pg_catalog.text, m.enabled, m.limits::pg_catalog.text FROM _pg_llm_catalog.filters f \
        LEFT JOIN _pg_llm_catalog.modules m ON m.digest OPERATOR(pg_catalog.=) f.digest \
       WHERE f.name OPERATOR(pg_catalog.=) $1",
     &[TEXTOID],
@@ -65,11 +67,27 @@ pub(crate) struct StoredFilter {
     pub(crate) config: String,
     /// Of an uploaded component.
     report: Option<String>,
+    /// An uploaded component may be called.
+    pub(super) enabled: bool,
+    /// Limits of an uploaded component: JSON.
+    limits: Option<String>,
 }
 
 impl StoredFilter {
     fn from_row(row: &Row) -> Result<Self, SqlError> {
-        Ok(Self { filter_type: row.required_text(0)?, component: component(row, 1)?, config: row.required_text(2)?, report: row.text(3)? })
+        Ok(Self {
+            filter_type: row.required_text(0)?,
+            component: component(row, 1)?,
+            config: row.required_text(2)?,
+            report: row.text(3)?,
+            enabled: row.boolean(4),
+            limits: row.text(5)?,
+        })
+    }
+
+    /// What holds for the calls of its uploaded component.
+    pub(super) fn terms(&self, digest: &Digest) -> Result<Arc<Terms>, SqlError> {
+        module_state::terms(digest, self.limits.as_deref())
     }
 
     /// What the compiler said of its uploaded component.
@@ -105,6 +123,9 @@ pub(crate) fn set(name: &str, filter_type: &str, component: Component, config: &
         }
         if let Some(former) = owned(name, role)? {
             UPDATE.write(&params)?;
+            if let (Component::Uploaded(former), Component::Uploaded(latter)) = (former, component) {
+                module_state::inherit_limits(&former, &latter)?;
+            }
             return if former == component { Ok(()) } else { forget(former) };
         }
     }

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pg_llm_gateway::filters::FilterStep;
-use pg_llm_sandbox::{Digest, Filter};
+use pg_llm_sandbox::{Digest, Filter, Terms};
 
 use super::builtin_filters::{self, BuiltinFilter};
 use super::filters::{self, Component, StoredFilter};
@@ -25,20 +25,20 @@ struct KnownFilter {
 
 enum KnownComponent {
     Builtin(&'static BuiltinFilter),
-    Uploaded(Digest),
+    Uploaded { digest: Digest, enabled: bool, terms: Arc<Terms> },
 }
 
 static KNOWN: Mutex<Option<HashMap<String, Arc<KnownFilter>>>> = Mutex::new(None);
 /// More filters than this are forgotten, and read again when they are called.
 const MOST_KNOWN: usize = 256;
 
-/// The table that an entry comes from. A module's row never changes: its key is a digest of what it holds.
-const TABLES: [&CStr; 1] = [c"filters"];
+/// The tables that an entry comes from.
+const TABLES: [&CStr; 2] = [c"filters", c"modules"];
 
 /// The filter of this name, loaded, as one step of a chain.
 pub(super) fn step(name: &str) -> Result<FilterStep, Failure> {
     let known = find(name)?;
-    let (code, component) = known.component.load()?;
+    let (code, component) = known.component.load(name)?;
     Ok(FilterStep {
         name: name.to_owned(),
         code,
@@ -86,7 +86,8 @@ fn stored_filter(stored: &StoredFilter) -> Result<KnownFilter, SqlError> {
         },
         Component::Uploaded(digest) => {
             let sides = stored.report()?.description.sides;
-            Ok(known_filter(KnownComponent::Uploaded(digest), &sides, &stored.config))
+            let component = KnownComponent::Uploaded { digest, enabled: stored.enabled, terms: stored.terms(&digest)? };
+            Ok(known_filter(component, &sides, &stored.config))
         }
     }
 }
@@ -106,11 +107,14 @@ fn as_checked(config: &str) -> Arc<str> {
 }
 
 impl KnownComponent {
-    /// Its code, and the digest of the component that it was made from.
-    fn load(&self) -> Result<(Filter, Digest), Failure> {
+    /// The code of the filter `name`, and the digest of the component that it was made from.
+    fn load(&self, name: &str) -> Result<(Filter, Digest), Failure> {
         match self {
             Self::Builtin(builtin) => Ok((runtime::builtin_filter(builtin)?, builtin.digest)),
-            Self::Uploaded(digest) => Ok((runtime::uploaded(digest, || modules::wasm(digest))?, *digest)),
+            Self::Uploaded { digest, enabled: false, .. } => {
+                Err(modules::disabled(digest, &format!("the module of filter \"{name}\" is disabled")).into())
+            }
+            Self::Uploaded { digest, terms, .. } => Ok((runtime::uploaded::<Filter>(digest, || modules::wasm(digest))?.on(terms), *digest)),
         }
     }
 }

@@ -32,8 +32,8 @@ static KNOWN: Mutex<Option<HashMap<String, Arc<KnownModel>>>> = Mutex::new(None)
 /// More models than this are forgotten, and read again when they are called.
 const MOST_KNOWN: usize = 256;
 
-/// Tables that a model's entry comes from. A module's row never changes: its key is a digest of what it holds.
-const TABLES: [&CStr; 4] = [c"models", c"providers", c"grants", c"keys"];
+/// Tables that a model's entry comes from.
+const TABLES: [&CStr; 5] = [c"models", c"providers", c"modules", c"grants", c"keys"];
 
 /// The model `instance` as it is committed now, and as this transaction has changed it.
 pub(super) fn find(instance: &str) -> Result<Arc<KnownModel>, SqlError> {

@@ -1,9 +1,12 @@
 //! Models: names, types, configurations.
 
+use std::sync::Arc;
+
 use pg_llm_gateway::KeyReference;
-use pg_llm_sandbox::Digest;
+use pg_llm_sandbox::{Digest, Terms};
 use pgrx::pg_sys::{BOOLOID, OIDOID, Oid, TEXTOID};
 
+use super::module_state;
 use super::query::{Param, Row, Statement};
 use crate::backend::errors::{SqlError, State};
 use crate::backend::privileges;
@@ -14,10 +17,18 @@ pub(crate) struct StoredModel {
     /// JSON without secrets.
     pub(crate) config: String,
     pub(crate) endpoint_trusted: bool,
-    /// The uploaded component and its profile; none when `model_type` is built in.
-    pub(crate) uploaded: Option<(Digest, String)>,
+    /// None when `model_type` is built in.
+    pub(crate) uploaded: Option<UploadedModule>,
     pub(crate) keys: Vec<StoredKey>,
     users: Vec<Oid>,
+}
+
+/// The uploaded component of a model.
+pub(crate) struct UploadedModule {
+    pub(crate) digest: Digest,
+    pub(crate) profile: String,
+    pub(crate) enabled: bool,
+    pub(crate) terms: Arc<Terms>,
 }
 
 /// A key as it is stored.
@@ -48,9 +59,10 @@ static ROUTE: Statement = Statement::new(
     "SELECT m.model_type, m.config::pg_catalog.text, m.endpoint_trusted, p.digest, p.profile, \
             (SELECT pg_catalog.string_agg(g.role::pg_catalog.oid::pg_catalog.text, ' ') FROM _pg_llm_catalog.grants g \
               WHERE g.instance_name OPERATOR(pg_catalog.=) m.instance_name), \
-            k.key_name, k.master_key_id, k.sealed, k.reference::pg_catalog.text \
+            k.key_name, k.master_key_id, k.sealed, k.reference::pg_catalog.text, o.enabled, o.limits::pg_catalog.text \
        FROM _pg_llm_catalog.models m \
        LEFT JOIN _pg_llm_catalog.providers p ON p.model_type OPERATOR(pg_catalog.=) m.model_type \
+       LEFT JOIN _pg_llm_catalog.modules o ON o.digest OPERATOR(pg_catalog.=) p.digest \
        LEFT JOIN _pg_llm_catalog.keys k ON k.instance_name OPERATOR(pg_catalog.=) m.instance_name \
       WHERE m.instance_name OPERATOR(pg_catalog.=) $1",
     &[TEXTOID],
@@ -125,7 +137,8 @@ pub(crate) fn usable_names(role: Oid, most: usize) -> Result<Vec<String>, SqlErr
 impl StoredModel {
     /// Whether both are of the same type with the same configuration.
     pub(super) fn is_configured_as(&self, other: &Self) -> bool {
-        (&self.model_type, &self.config, &self.uploaded) == (&other.model_type, &other.config, &other.uploaded)
+        let module = |model: &Self| model.uploaded.as_ref().map(|module| (module.digest, module.profile.clone()));
+        (&self.model_type, &self.config) == (&other.model_type, &other.config) && module(self) == module(other)
     }
 
     /// Fails unless `role` may use the model, which is named `instance`.
@@ -139,11 +152,19 @@ impl StoredModel {
 
     fn from_row(row: &Row) -> Result<Self, SqlError> {
         let digest = row.bytes(3).and_then(|d| Digest::try_from(d).ok());
+        let module = |digest| {
+            Ok::<_, SqlError>(UploadedModule {
+                digest,
+                profile: row.required_text(4)?,
+                enabled: row.boolean(10),
+                terms: module_state::terms(&digest, row.text(11)?.as_deref())?,
+            })
+        };
         Ok(Self {
             model_type: row.required_text(0)?,
             config: row.required_text(1)?,
             endpoint_trusted: row.boolean(2),
-            uploaded: digest.map(|d| Ok::<_, SqlError>((d, row.required_text(4)?))).transpose()?,
+            uploaded: digest.map(module).transpose()?,
             users: row.oids(5),
             keys: Vec::new(),
         })

@@ -10,7 +10,7 @@ use pg_llm_sandbox::report::{Description, Profile};
 use pg_llm_sandbox::{Digest, Provider};
 use pgrx::pg_sys::Oid;
 
-use super::models::StoredModel;
+use super::models::{StoredModel, UploadedModule};
 use super::{builtin, keys, known_filters, known_models, modules};
 use crate::backend::errors::{Failure, SqlError, State};
 use crate::backend::{admissions, egress, gucs, runtime};
@@ -101,7 +101,12 @@ pub(crate) fn resolve_chat(instance: &str, role: Oid, options: &ChatOptions) -> 
 /// Its code, and the digest of the component that it was made from.
 fn provider(model: &StoredModel) -> Result<(Provider, Digest), Failure> {
     match &model.uploaded {
-        Some((digest, _)) => Ok((runtime::uploaded(digest, || modules::wasm(digest))?, *digest)),
+        Some(module) if !module.enabled => {
+            Err(modules::disabled(&module.digest, &format!("the module of provider \"{}\" is disabled", model.model_type)).into())
+        }
+        Some(UploadedModule { digest, terms, .. }) => {
+            Ok((runtime::uploaded::<Provider>(digest, || modules::wasm(digest))?.on(terms), *digest))
+        }
         None => match builtin::find(&model.model_type)? {
             Some((component, _)) => Ok((runtime::builtin(component)?, component.digest)),
             None => Err(unknown_type(&model.model_type)?.into()),
@@ -111,7 +116,7 @@ fn provider(model: &StoredModel) -> Result<(Provider, Digest), Failure> {
 
 fn spec(instance: &str, model: &StoredModel) -> Result<ModelSpec, SqlError> {
     match &model.uploaded {
-        Some((digest, profile)) => {
+        Some(UploadedModule { digest, profile, .. }) => {
             let description = modules::report(digest)?.description;
             read(instance, &description, profile_of(&description, profile)?, &model.config)
         }

@@ -205,7 +205,7 @@ fn execute_on_add_model_is_no_right_to_upload_whatever_stands_beside_the_functio
             .unwrap();
     }
     is_denied(&mut client, "SELECT pg_llm_add_model('mine', 'mine', module => '\\x00')");
-    admin.batch_execute(&format!("GRANT EXECUTE ON FUNCTION pg_llm_add_provider(text, bytea, text) TO {uploader}")).unwrap();
+    admin.batch_execute(&format!("GRANT EXECUTE ON FUNCTION pg_llm_add_provider(text, bytea, text, jsonb) TO {uploader}")).unwrap();
     let error = db_error(database.connect_as(&uploader).query("SELECT pg_llm_add_model('mine', 'mine', module => '\\x00')", &[]));
     assert_eq!(code(&error), "22023", "and who has the right is let through to the check: {error:?}");
 }

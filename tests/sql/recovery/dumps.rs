@@ -28,7 +28,7 @@ pub(crate) fn dump_and_restore(from: &Database<'_>, to: &Database<'_>, format: &
 }
 
 fn content(client: &mut Client) -> String {
-    let tables = ["modules", "providers", "provider_owners", "models", "grants", "keys"];
+    let tables = ["modules", "providers", "provider_owners", "provider_versions", "models", "grants", "keys"];
     let each = tables.map(|table| {
         value::<Option<String>>(client, &format!("SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM _pg_llm_catalog.{table} t"))
     });
