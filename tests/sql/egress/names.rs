@@ -24,6 +24,7 @@ const SCRIPT: &str = "
     mount --bind \"$1/resolv.conf\" /etc/resolv.conf && mount --bind \"$1/nsswitch.conf\" /etc/nsswitch.conf || exit 77
     exec \"$2\" \"$3\" --exact --nocapture";
 
+#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn in_a_network_of_its_own(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
