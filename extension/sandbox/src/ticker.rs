@@ -1,7 +1,7 @@
 //! The clock that guest code is interrupted by.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ const LINGER: u32 = 50;
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
     engine: EngineWeak,
-    thread: OnceLock<Option<Thread>>,
+    thread: OnceLock<Thread>,
+    /// Held by who starts it.
+    beginning: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -33,7 +35,7 @@ struct Shared {
 
 impl Ticker {
     pub(crate) fn new(engine: EngineWeak) -> Self {
-        Self { shared: Arc::default(), engine, thread: OnceLock::new() }
+        Self { shared: Arc::default(), engine, thread: OnceLock::new(), beginning: Mutex::new(()) }
     }
 
     /// Guest code runs until the guard is dropped. None when the clock could not be started: then nothing would ever stop the guest.
@@ -43,11 +45,7 @@ impl Ticker {
 
     fn start(&self) -> bool {
         self.shared.running.fetch_add(1, Ordering::SeqCst);
-        let thread = self.thread.get_or_init(|| {
-            let (shared, engine) = (Arc::clone(&self.shared), self.engine.clone());
-            spawn_quiet("pg_llm ticker", 64 * 1024, move || tick(&shared, &engine)).ok().map(|h| h.thread().clone())
-        });
-        let Some(thread) = thread else {
+        let Some(thread) = self.thread.get().or_else(|| self.begin()) else {
             self.stop();
             return false;
         };
@@ -55,6 +53,17 @@ impl Ticker {
             thread.unpark();
         }
         true
+    }
+
+    /// The thread. Where there is none to be had, the next call tries again: that passes.
+    fn begin(&self) -> Option<&Thread> {
+        let _one = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.thread.get().is_none() {
+            let (shared, engine) = (Arc::clone(&self.shared), self.engine.clone());
+            let handle = spawn_quiet("pg_llm ticker", 64 * 1024, move || tick(&shared, &engine)).ok()?;
+            let _ = self.thread.set(handle.thread().clone());
+        }
+        self.thread.get()
     }
 
     fn stop(&self) {
@@ -78,7 +87,7 @@ impl Ticker {
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
-        if let Some(Some(thread)) = self.thread.get() {
+        if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
     }
