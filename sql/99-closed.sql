@@ -20,7 +20,7 @@ ALTER TABLE _pg_llm_catalog.response_cache ENABLE ALWAYS TRIGGER guard_row;
 -- ALTER DEFAULT PRIVILEGES is for what its role makes later, and this script is made by it. It is not to open the catalog, nor to hand out what only the
 -- administrator grants. Nor is it to take from the functions that users call what those are made of.
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA _pg_llm_catalog TO PUBLIC;
-REVOKE ALL ON FUNCTION _pg_llm_catalog.announce_change(), _pg_llm_catalog.guard_row() FROM PUBLIC;
+REVOKE ALL ON FUNCTION _pg_llm_catalog.announce_change(), _pg_llm_catalog.guard_row(), _pg_llm_catalog.master_keys() FROM PUBLIC;
 CREATE FUNCTION _pg_llm_catalog.revoke_default_privileges() RETURNS bigint LANGUAGE c AS 'MODULE_PATHNAME', 'pg_llm_revoke_default_privileges_wrapper';
 SELECT _pg_llm_catalog.revoke_default_privileges();
 DROP FUNCTION _pg_llm_catalog.revoke_default_privileges();
