@@ -106,7 +106,7 @@ fn too_much_of_it_is_a_fault_of_the_guest() {
     let Some(language) = Language::javascript() else { return };
     let mut victim = Victim::new(language);
     victim.fault("polls-nothing", "polls nothing");
-    victim.fault("poll-flood", "polls more than it can have");
+    victim.fault("poll-flood", "handle limit exceeded");
     victim.fault("clock-flood", "");
     victim.fault("random-bomb", "");
     victim.fault("exits", "enough of this");
