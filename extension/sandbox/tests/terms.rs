@@ -27,7 +27,7 @@ impl Listener {
 }
 
 /// A component on terms with these limits.
-fn provider(name: &str, limits: Terms) -> (Provider, Arc<Listener>) {
+fn provider(name: &str, limits: &Terms) -> (Provider, Arc<Listener>) {
     let dir = std::env::var_os("PG_LLM_COMPONENTS")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/components")), PathBuf::from);
     let path = dir.join(name);
@@ -36,7 +36,7 @@ fn provider(name: &str, limits: Terms) -> (Provider, Arc<Listener>) {
     // SAFETY: what the compiler has just made.
     let provider = unsafe { Sandbox::new(None).unwrap().load_artefact(&artefact) }.unwrap();
     let listener = Arc::new(Listener::default());
-    (provider.on(&Arc::new(Terms { meter: Some(Arc::clone(&listener) as Arc<dyn Meter>), ..limits })), listener)
+    (provider.on(&Arc::new(Terms { meter: Some(Arc::clone(&listener) as Arc<dyn Meter>), ..limits.clone() })), listener)
 }
 
 fn grant() -> Grant {
@@ -69,7 +69,7 @@ fn request(model: &str) -> ChatRequest {
 
 #[test]
 fn every_call_is_heard_of_once_however_it_ends() {
-    let (mock, listener) = provider("mock.wasm", Terms::default());
+    let (mock, listener) = provider("mock.wasm", &Terms::default());
     mock.complete(grant(), &request("mock")).result.unwrap();
     let heard = listener.heard();
     assert!(heard.len() == 1 && !heard[0].fault && heard[0].peak_memory > 0, "{heard:?}");
@@ -89,7 +89,7 @@ fn every_call_is_heard_of_once_however_it_ends() {
 
 #[test]
 fn a_guest_that_misbehaves_is_a_fault_and_one_that_says_no_is_none() {
-    let (hostile, listener) = provider("hostile.wasm", Terms::default());
+    let (hostile, listener) = provider("hostile.wasm", &Terms::default());
     assert!(matches!(hostile.complete(grant(), &request("trap")).result, Err(CallError::Guest(GuestFault::Trap(_)))));
     assert!(matches!(hostile.complete(grant(), &request("no such crime")).result, Err(CallError::Failed(_))));
     assert!(hostile.list_models(grant(), "{}").result.is_err());
@@ -100,7 +100,7 @@ fn a_guest_that_misbehaves_is_a_fault_and_one_that_says_no_is_none() {
 #[test]
 fn the_smaller_limit_counts() {
     let limits = Terms { memory_bytes: Some(8 << 20), cpu: Some(Duration::from_millis(150)), response_bytes: Some(1 << 20), meter: None };
-    let (hostile, listener) = provider("hostile.wasm", limits.clone());
+    let (hostile, listener) = provider("hostile.wasm", &limits);
     let fault = |grant: Grant, crime: &str| match hostile.complete(grant, &request(crime)).result {
         Err(CallError::Guest(fault)) => fault,
         other => panic!("{crime}: {other:?}"),

@@ -1,5 +1,7 @@
 //! What errors and answers say of a key: nothing.
 
+use std::fmt::Write as _;
+
 use pg_llm_tests::{Asked, Cluster, db_error};
 use pg_llm_upstream::{Reply, Upstream, openai};
 use serde_json::json;
@@ -66,7 +68,11 @@ fn encoded(bytes: &[u8]) -> [String; 2] {
         let bits = u32::from_be_bytes([0, three[0], *three.get(1).unwrap_or(&0), *three.get(2).unwrap_or(&0)]);
         (0..4).for_each(|i| base64.push(if i <= three.len() { char::from(ALPHABET[(bits >> (18 - 6 * i)) as usize & 63]) } else { '=' }));
     }
-    [base64, bytes.iter().map(|byte| format!("{byte:02x}")).collect()]
+    let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    [base64, hex]
 }
 
 #[test]

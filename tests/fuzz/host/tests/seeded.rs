@@ -1,7 +1,7 @@
 //! Every target on mutations of its seeds, the same ones in every run: so many that it takes some seconds at most. FUZZ_SECONDS=60 goes on for so long a
 //! target, and further each time.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, missing_docs, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -112,7 +112,7 @@ fn run(name: &str, times: usize) {
             );
         }
     }
-    println!("{name}: {runs} inputs in {:?}", began.elapsed());
+    eprintln!("{name}: {runs} inputs in {:?}", began.elapsed());
 }
 
 #[test]
