@@ -82,7 +82,7 @@ fn a_prompt_that_fails_is_a_row_with_an_error_beside_the_others() {
                  FROM pg_llm_chat_batch('m', ARRAY['a', 'fail b', 'c']) ORDER BY ord";
     assert_eq!(simple(&mut asked.client, sql), ["1|to a|NULL|NULL|NULL|f", "2|NULL|38000|1|t|t", "3|to c|NULL|NULL|NULL|f"]);
     let keys = "SELECT string_agg(k, ' ' ORDER BY k) FROM pg_llm_chat_batch('m', ARRAY['fail']), jsonb_object_keys(error) AS k";
-    assert_eq!(simple(&mut asked.client, keys), ["attempts detail hint message sqlstate"]);
+    assert_eq!(simple(&mut asked.client, keys), ["attempts detail hint kind message sqlstate"]);
 }
 
 #[test]

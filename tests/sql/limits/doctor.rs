@@ -36,7 +36,9 @@ fn without_preload_it_says_that_limits_are_each_sessions_own() {
 
 #[test]
 fn what_is_wrong_with_the_settings_is_the_superusers_to_read() {
-    let limited = Limited::new(&json!({}));
+    // Whose settings nobody else minds.
+    static OWN: OnceLock<Cluster> = OnceLock::new();
+    let limited = Limited::on(OWN.get_or_init(|| Cluster::start(&preloaded())), &json!({}));
     let role = limited.database.create_role();
     limited
         .session()
