@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod asking;
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 use pg_llm_sandbox::egress::Endpoint;
 use pg_llm_sandbox::interrupt::StopSwitch;
 use pg_llm_sandbox::keys::{KeyRing, Secret};
-use pg_llm_sandbox::types::{ChatRequest, Event, FailureKind, Message, Part, Role, Sampling};
+use pg_llm_sandbox::types::{ChatRequest, Event, FailureKind, Part};
 use pg_llm_sandbox::{CallError, CodeCache, Grant, Limits, Provider, Sandbox, SandboxError, sha256};
 use pg_llm_upstream::{Gate, Reply, Upstream, openai};
 
@@ -52,27 +54,7 @@ fn grant(upstream: &str, stop: &StopSwitch) -> Grant {
 }
 
 fn request(prompt: &str) -> ChatRequest {
-    ChatRequest {
-        model: "gpt-test".into(),
-        settings: "{}".into(),
-        messages: vec![Message { role: Role::User, parts: vec![Part::Text(prompt.into())] }],
-        sampling: Sampling {
-            temperature: None,
-            top_p: None,
-            top_k: None,
-            max_tokens: None,
-            stop: vec![],
-            seed: None,
-            presence_penalty: None,
-            frequency_penalty: None,
-            logprobs: None,
-        },
-        tools: vec![],
-        tool_choice: None,
-        response_format: None,
-        reasoning: None,
-        extra_body: None,
-    }
+    asking::request("gpt-test", prompt)
 }
 
 #[test]

@@ -5,6 +5,8 @@
 #[path = "hostile/signing.rs"]
 mod signing;
 
+mod asking;
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -13,9 +15,11 @@ use std::time::{Duration, Instant};
 use pg_llm_sandbox::egress::Endpoint;
 use pg_llm_sandbox::interrupt::StopSwitch;
 use pg_llm_sandbox::keys::{KeyRing, Secret};
-use pg_llm_sandbox::types::{Answer, ChatRequest, Event, Message, Part, Role, Sampling};
+use pg_llm_sandbox::types::{Answer, Event, Part};
 use pg_llm_sandbox::{CallError, Grant, GuestFault, Limits, Outcome, Provider, Sandbox};
 use pg_llm_upstream::{Reply, Upstream};
+
+use asking::request;
 
 /// Deadline against hangs.
 const LONG: Duration = Duration::from_mins(1);
@@ -47,30 +51,6 @@ fn grant(upstream: Option<&Upstream>) -> Grant {
         limits: Limits { cpu: Duration::from_secs(2), ..Limits::default() },
         deadline: Instant::now() + LONG,
         interrupt: Arc::new(StopSwitch::new().unwrap()),
-    }
-}
-
-fn request(crime: &str, prompt: &str) -> ChatRequest {
-    ChatRequest {
-        model: crime.into(),
-        settings: "{}".into(),
-        messages: vec![Message { role: Role::User, parts: vec![Part::Text(prompt.into())] }],
-        sampling: Sampling {
-            temperature: None,
-            top_p: None,
-            top_k: None,
-            max_tokens: None,
-            stop: vec![],
-            seed: None,
-            presence_penalty: None,
-            frequency_penalty: None,
-            logprobs: None,
-        },
-        tools: vec![],
-        tool_choice: None,
-        response_format: None,
-        reasoning: None,
-        extra_body: None,
     }
 }
 

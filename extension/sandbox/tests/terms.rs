@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod asking;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pg_llm_sandbox::interrupt::StopSwitch;
-use pg_llm_sandbox::types::{ChatRequest, Message, Part, Role, Sampling};
+use pg_llm_sandbox::types::ChatRequest;
 use pg_llm_sandbox::{CallError, Grant, GuestFault, Limits, Meter, Provider, Sample, Sandbox, Terms};
 
 /// Remembers what it heard.
@@ -44,27 +46,7 @@ fn grant() -> Grant {
 }
 
 fn request(model: &str) -> ChatRequest {
-    ChatRequest {
-        model: model.into(),
-        settings: "{}".into(),
-        messages: vec![Message { role: Role::User, parts: vec![Part::Text("Hello".into())] }],
-        sampling: Sampling {
-            temperature: None,
-            top_p: None,
-            top_k: None,
-            max_tokens: None,
-            stop: vec![],
-            seed: None,
-            presence_penalty: None,
-            frequency_penalty: None,
-            logprobs: None,
-        },
-        tools: vec![],
-        tool_choice: None,
-        response_format: None,
-        reasoning: None,
-        extra_body: None,
-    }
+    asking::request(model, "Hello")
 }
 
 #[test]
