@@ -279,6 +279,7 @@ impl Call {
         match self.store.data().patience.cause() {
             Some(Cause::Stopped) => Some(CallError::Stopped),
             Some(Cause::TimedOut) => Some(CallError::TimedOut),
+            Some(Cause::Exhausted(what)) => Some(CallError::Exhausted(what)),
             Some(Cause::Refused(_)) | None => None,
         }
     }

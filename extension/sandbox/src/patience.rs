@@ -17,6 +17,8 @@ pub(crate) enum Cause {
     TimedOut,
     /// The resolved address is not allowed.
     Refused(String),
+    /// The system has none left of what a connection needs.
+    Exhausted(&'static str),
 }
 
 /// One call's patience.
@@ -70,7 +72,7 @@ impl Patience {
         self.cause.borrow().clone()
     }
 
-    /// Forgets a refusal, which concerns one request only. Stop and time-out concern the whole call and stay.
+    /// Forgets a refusal, which concerns one request only. The others concern the whole call and stay.
     pub(crate) fn clear_refusal(&self) {
         let mut cause = self.cause.borrow_mut();
         if matches!(*cause, Some(Cause::Refused(_))) {

@@ -188,15 +188,23 @@ fn receive(
     }
 }
 
+/// The kernel's `sigaction`, of four words at most: no handler, no flags, nothing blocked.
+const DEFAULT_ACTION: [u64; 4] = [0; 4];
+/// The kernel's set of 64 signals, empty.
+const NO_SIGNALS: [u64; 1] = [0];
+const SIGNAL_SET_BYTES: usize = size_of_val(&NO_SIGNALS);
+
 /// Between fork and exec: no signal disposition, process group or descriptor of the backend goes along.
 fn leave_the_backend_behind(parent: u32) {
     // SAFETY: system calls only, each with valid arguments, each safe after fork. Failures leave the child less isolated and still correct, except where noted.
     unsafe {
         // Postgres signals whole process groups, and its handlers are not ours to run.
         libc::setsid();
+        // By the kernel's own calls: the C library keeps two signals to itself, and a parent of the server that ignored them has left them so to us all.
         for signal in 1..=libc::SIGRTMAX() {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT_ACTION.as_ptr(), std::ptr::null::<u64>(), SIGNAL_SET_BYTES);
         }
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, NO_SIGNALS.as_ptr(), std::ptr::null::<u64>(), SIGNAL_SET_BYTES);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         // The parent died before that was in force.
         if u32::try_from(libc::getppid()) != Ok(parent) {

@@ -326,6 +326,7 @@ pub(super) fn host_cause(cause: Option<Cause>) -> Option<Error> {
         Cause::Stopped => Error::Cancelled,
         Cause::TimedOut => Error::Timeout,
         Cause::Refused(why) => Error::Refused(why),
+        Cause::Exhausted(what) => Error::Connect(what.to_owned()),
     })
 }
 

@@ -92,6 +92,11 @@ fn dial(uri: &Uri, patience: &Rc<Patience>) -> io::Result<TcpStream> {
         let until = (i + 1 < count).then(|| Instant::now() + share.max(Duration::from_millis(250)));
         match open(address, until, patience) {
             Ok(stream) => return Ok(stream),
+            // Ours, and nothing that the endpoint did.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)) => {
+                patience.set_cause(Cause::Exhausted("no connection can be opened: no file descriptors or no memory left"));
+                return Err(e);
+            }
             Err(e) => last = io::Error::new(e.kind(), format!("cannot connect to {address}: {e}")),
         }
         if patience.cause().is_some() {
