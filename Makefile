@@ -28,17 +28,18 @@ ENV := environment=$$(.ci/setup/env --print); set -a; eval "$$environment"; set 
        unset MAKEFLAGS MFLAGS; \
        step() { printf '\n== %s\n' "$$*"; };
 
-# $(call tools,DEV_OR_RELEASE): the programs that builds and tests use, and with them the components.
+# $(call tools,DEV_OR_RELEASE,TARGETS): the programs that builds and tests use, and with them the components. TARGETS is --bins, or --all-targets for the
+# tests: they want more features of what they share with the programs, and built first without them it is built twice.
 define tools
 $(ENV)
 profile=$(1); dir=$$PWD/target/$${profile/dev/debug}
 step "Building the tools and the tests ($$profile; first time some minutes)"
-"$$CARGO" build $(LOCKED) --profile $$profile --workspace --exclude pg_llm --bins
+"$$CARGO" build $(LOCKED) --profile $$profile --workspace --exclude pg_llm $(or $(2),--bins)
 step "Building the built-in providers as WebAssembly components"
 .ci/setup/components "$$dir"
 endef
 
-# $(call build,DEV_OR_RELEASE): all of it, with the extension. That takes a second invocation of cargo, because one
+# $(call build,DEV_OR_RELEASE,TARGETS): all of it, with the extension. That takes a second invocation of cargo, because one
 # would unify features and pull the compiler for WebAssembly into the server's library.
 define build
 $(tools)
@@ -109,7 +110,7 @@ test-guests: setup
 	"$$CARGO" test --manifest-path providers-wasm/Cargo.toml --target-dir target/guest-native --locked
 
 test-host: setup
-	@$(call build,dev)
+	@$(call build,dev,--all-targets)
 	$(call stage)
 	step "Tests of the host's crates, and of the extension in PostgreSQL $$PG_MAJOR"
 	"$$CARGO" test $(LOCKED) --workspace --exclude pg_llm $(TESTS)
