@@ -11,7 +11,6 @@ mod words;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -228,11 +227,4 @@ fn ends_in_every_way(database: &Database<'_>, stage: &Stage) {
     lost(database, stage, Vanishing::reset);
     killed(database, stage);
     database.cluster().assert_no_crash();
-}
-
-fn component(name: &str) -> Vec<u8> {
-    let directory = std::env::var_os("PG_LLM_COMPONENTS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components")), PathBuf::from);
-    let path = directory.join(name);
-    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make components` builds it", path.display()))
 }

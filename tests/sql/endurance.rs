@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, sync::OnceLock};
 
 use pg_llm_tests::{
-    Backend, Cluster, DEADLINE, Running, Settings, Thread, db_error, eventually,
+    Backend, Cluster, DEADLINE, Running, Settings, Thread, built, db_error, eventually,
     postgres::{Client, types::FromSqlOwned},
 };
 use pg_llm_upstream::{Certificate, Ending, Reply, Upstream, openai};
@@ -142,18 +142,11 @@ fn many_models_many_changes_and_new_connections_leave_memory_and_descriptors_as_
     });
 }
 
-fn component(name: &str) -> PathBuf {
-    let directory = std::env::var_os("PG_LLM_COMPONENTS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components")), PathBuf::from);
-    let bytes = fs::read(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}; `make components` builds it"));
-    cluster().lend(name, &bytes)
-}
-
 #[test]
 fn uploads_again_and_again_leave_memory_and_descriptors_as_they_were() {
     let database = cluster().database();
     let mut client = database.superuser();
-    let path = component("mock.wasm").display().to_string();
+    let path = cluster().lend("mock.wasm", &built("mock.wasm")).display().to_string();
     stays_flat(&mut client, |client| {
         for _ in 0..2 {
             client.execute("SELECT pg_llm_add_model('uploaded', 'm', module => pg_read_binary_file($1))", &[&path]).unwrap();

@@ -5,7 +5,7 @@ mod remembered;
 mod secrets;
 mod sessions;
 
-use pg_llm_tests::{Asked, db_error};
+use pg_llm_tests::{Asked, built, db_error};
 use serde_json::{Value, json};
 
 #[test]
@@ -153,9 +153,7 @@ fn savepoints_undo_what_came_after_them() {
 #[test]
 fn an_uploaded_module_becomes_the_models_provider() {
     let mut asked = Asked::echo();
-    let folder = std::env::var_os("PG_LLM_COMPONENTS")
-        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components").into(), std::path::PathBuf::from);
-    let module = std::fs::read(folder.join("openai.wasm")).unwrap();
+    let module = built("openai.wasm");
     let sha256: String = asked.value("SELECT encode(sha256($1), 'hex')", &[&module]).unwrap();
     let config = json!({"api_endpoint": format!("{}/v1", asked.upstream.url()), "model_name": "large"});
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use pg_llm_tests::postgres::error::DbError;
 use pg_llm_tests::postgres::types::FromSqlOwned;
 use pg_llm_tests::postgres::{Client, NoTls};
-use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Running, Settings, db_error, eventually};
+use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Running, Settings, built, db_error, eventually};
 use pg_llm_upstream::{Certificate, Reply, Upstream, openai};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -27,16 +27,6 @@ pub(crate) fn settings() -> Settings {
 
 fn value<T: FromSqlOwned>(client: &mut Client, sql: &str) -> T {
     client.query_one(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
-}
-
-fn components() -> PathBuf {
-    std::env::var_os("PG_LLM_COMPONENTS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components")), PathBuf::from)
-}
-
-fn component(name: &str) -> Vec<u8> {
-    let path = components().join(name);
-    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make components` builds it", path.display()))
 }
 
 fn upstream() -> Upstream {
@@ -52,7 +42,7 @@ fn add_models(client: &mut Client, upstream: &Upstream) {
     client
         .execute(
             "SELECT pg_llm_add_model('house-mock', 'uploaded', module => $1, config => '{\"mock_response\": \"mocked\"}')",
-            &[&component("mock.wasm")],
+            &[&built("mock.wasm")],
         )
         .unwrap();
 }
@@ -147,7 +137,7 @@ fn children(backend: Backend) -> Vec<i32> {
 
 /// A component that is so long that it is still being read when somebody looks.
 fn long_component() -> Vec<u8> {
-    let mut module = component("mock.wasm");
+    let mut module = built("mock.wasm");
     let bytes = 20_usize << 20;
     let size = bytes + 4;
     module.push(0);

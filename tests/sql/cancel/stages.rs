@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pg_llm_tests::{Backend, DEADLINE, eventually};
+use pg_llm_tests::{Backend, DEADLINE, built, eventually};
 use pg_llm_upstream::silence::Unaccepting;
 use pg_llm_upstream::{Certificate, Reply, Upstream, openai};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{
-    FOR_EVER_MS, Stage, Vanishing, Way, add_model, cancelled, component, database, ends_in_every_way, killed, lost, sleeps, terminated,
-};
+use super::{FOR_EVER_MS, Stage, Vanishing, Way, add_model, cancelled, database, ends_in_every_way, killed, lost, sleeps, terminated};
 
 /// The sockets that wait for an answer to their connect from this port, by inode.
 fn connecting_to(port: u16) -> Vec<String> {
@@ -154,7 +152,7 @@ fn everything_ends_a_call_whose_guest_loops() {
     // By no limit of its own.
     admin.batch_execute(&format!("ALTER DATABASE {} SET pg_llm.guest_cpu_ms = '10min'", database.name())).unwrap();
     let add = "SELECT pg_llm_add_model('hostile', 'ill', config => jsonb_build_object('model_name', 'infinite-loop', 'timeout_ms', $1::int8, 'api_endpoint', 'http://127.0.0.1:9'), module => $2)";
-    admin.execute(add, &[&i64::from(FOR_EVER_MS), &component("hostile.wasm")]).unwrap();
+    admin.execute(add, &[&i64::from(FOR_EVER_MS), &built("hostile.wasm")]).unwrap();
     let stage = Stage {
         sql: "SELECT pg_llm_chat('ill', 'Hello')".into(),
         // The watching thread is there, and the main one runs and runs.
@@ -194,7 +192,7 @@ fn padded(mut wasm: Vec<u8>, bytes: usize) -> Vec<u8> {
 #[test]
 fn everything_ends_an_upload_that_compiles() {
     let (database, _well) = database();
-    let module = database.cluster().lend("long.wasm", &padded(component("mock.wasm"), 24 << 20));
+    let module = database.cluster().lend("long.wasm", &padded(built("mock.wasm"), 24 << 20));
     let path = sql_text(module.to_str().unwrap());
     let stopped = Arc::new(Mutex::new(Vec::<i32>::new()));
     let known = Arc::clone(&stopped);

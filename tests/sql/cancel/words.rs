@@ -5,11 +5,11 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use pg_llm_tests::postgres::error::SqlState;
-use pg_llm_tests::{Backend, Cluster, DEADLINE, Running, Settings, db_error, eventually};
+use pg_llm_tests::{Backend, Cluster, DEADLINE, Running, Settings, built, db_error, eventually};
 use pg_llm_upstream::{Reply, Upstream};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Stage, Way, add_model, answers, cancelled, component, database, sleeps};
+use super::{Stage, Way, add_model, answers, cancelled, database, sleeps};
 
 #[test]
 fn when_others_does_not_swallow_a_cancel() {
@@ -211,7 +211,7 @@ fn a_postmaster_that_dies_takes_calls_that_wait_and_that_compute_with_it() {
     let mut client = database.superuser();
     add_model(&mut client, "ill", &upstream.url());
     let add = "SELECT pg_llm_add_model('hostile', 'loop', config => '{\"model_name\": \"infinite-loop\", \"timeout_ms\": 600000, \"api_endpoint\": \"http://127.0.0.1:9\"}', module => $1)";
-    client.execute(add, &[&component("hostile.wasm")]).unwrap();
+    client.execute(add, &[&built("hostile.wasm")]).unwrap();
     let computing = Running::start(client, "SELECT pg_llm_chat('loop', 'x')").backend();
     let call = Running::start(database.superuser(), "SELECT pg_llm_chat('ill', 'x')");
     assert!(upstream.wait_for_requests(1, DEADLINE));

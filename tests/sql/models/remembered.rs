@@ -1,13 +1,12 @@
 //! A session remembers the models that it has called. Whatever changes, however it is changed, the next call knows.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use pg_llm_tests::postgres::Client;
-use pg_llm_tests::{Asked, Cluster, DEADLINE, Database, Installation, Settings, db_error};
+use pg_llm_tests::{Asked, Cluster, DEADLINE, Database, Installation, Settings, built, db_error};
 use pg_llm_upstream::{Gate, openai};
 
 const ASK: &str = "SELECT pg_llm_chat('m', 'Hello')";
@@ -90,10 +89,10 @@ fn an_uploaded_provider_counts_until_it_is_replaced_or_removed() {
     let database = Cluster::shared().database();
     let (mut changer, mut caller) = changer_and_caller(&database);
     let house = "SELECT pg_llm_add_model('house', 'm', NULL::text, '{\"mock_response\": \"of the house\"}'::jsonb, $1)";
-    changer.execute(house, &[&component("mock.wasm")]).unwrap();
+    changer.execute(house, &[&built("mock.wasm")]).unwrap();
     assert_eq!([ask(&mut caller), ask(&mut caller)], ["of the house", "of the house"]);
     // An endpoint is what that one wants.
-    changer.execute("SELECT pg_llm_add_provider('openai-house', $1)", &[&component("openai.wasm")]).unwrap();
+    changer.execute("SELECT pg_llm_add_provider('openai-house', $1)", &[&built("openai.wasm")]).unwrap();
     let both = "UPDATE _pg_llm_catalog.providers SET (digest, profile) = (SELECT digest, profile FROM _pg_llm_catalog.providers WHERE model_type = 'openai-house')";
     changer.batch_execute(&format!("BEGIN; {both}")).unwrap();
     assert_eq!([ask(&mut changer), ask(&mut caller)], ["22023", "of the house"], "not committed");
@@ -103,12 +102,6 @@ fn an_uploaded_provider_counts_until_it_is_replaced_or_removed() {
     assert_eq!(ask(&mut caller), "22023");
     changer.batch_execute("DELETE FROM _pg_llm_catalog.providers").unwrap();
     assert_eq!(ask(&mut caller), "42704");
-}
-
-fn component(name: &str) -> Vec<u8> {
-    let built = std::env::var_os("PG_LLM_COMPONENTS")
-        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components").into(), PathBuf::from);
-    std::fs::read(built.join(name)).unwrap_or_else(|error| panic!("{name}: {error}; `make components` builds it"))
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pg_llm_tests::Cluster;
+use pg_llm_tests::{Cluster, built};
 
-use super::{add_models, all_is_well, chat, component, give, settings, upstream};
+use super::{add_models, all_is_well, chat, give, settings, upstream};
 
 /// The one file of the code cache, whatever is there under its name.
 fn code_file(cluster: &Cluster) -> PathBuf {
@@ -62,7 +62,7 @@ fn a_code_cache_in_any_state_is_at_worst_made_again() {
         ("longer".into(), longer),
         ("zeros".into(), vec![0; sound.len()]),
         ("another program".into(), other),
-        ("the component itself".into(), component("mock.wasm")),
+        ("the component itself".into(), built("mock.wasm")),
     ];
     damaged.extend(
         [0, 1, 64, 500, sound.len() / 3, sound.len() / 2, sound.len() - 41, sound.len() - 40, sound.len() - 9, sound.len() - 1]
@@ -139,7 +139,7 @@ fn another_modules_code_under_a_modules_name_is_not_run() {
     let mut client = database.superuser();
     add_models(&mut client, &upstream);
     let mocks = code_file(&cluster);
-    client.execute("SELECT pg_llm_add_provider('house-openai', $1)", &[&component("openai.wasm")]).unwrap();
+    client.execute("SELECT pg_llm_add_provider('house-openai', $1)", &[&built("openai.wasm")]).unwrap();
     let openais = cluster.files_in("pg_llm/pgsql_tmp_code").into_iter().find(|file| *file != mocks).unwrap();
     fs::copy(&openais, &mocks).unwrap();
     let mut client = database.superuser();

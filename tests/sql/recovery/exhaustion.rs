@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pg_llm_tests::postgres::Client;
-use pg_llm_tests::{Backend, Cluster};
+use pg_llm_tests::{Backend, Cluster, built};
 use pg_llm_upstream::{Upstream, openai};
 
-use super::{add_models, all_is_well, component, settings, upstream};
+use super::{add_models, all_is_well, settings, upstream};
 use crate::hostile::module;
 
 /// Sets a backend's own soft limit ("nofile", "nproc"), as the server's account may; none: as high as the hard one. False where there is no prlimit(1).
@@ -84,7 +84,7 @@ impl Scene {
         let add = "SELECT pg_llm_add_model('openai-compatible', 'streaming', config => jsonb_build_object('api_endpoint', $1::text))";
         client.execute(add, &[&format!("{}/streaming", self.upstream.url())]).unwrap();
         client.batch_execute("CREATE TABLE kept (module bytea)").unwrap();
-        client.execute("INSERT INTO kept VALUES ($1)", &[&component("mock.wasm")]).unwrap();
+        client.execute("INSERT INTO kept VALUES ($1)", &[&built("mock.wasm")]).unwrap();
         let bomb = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile/wat/table-bomb.wat")).unwrap();
         client.execute("SELECT pg_llm_add_model('table-bomb', 'table-bomb', module => $1)", &[&module::of(&bomb)]).unwrap();
         for warm in [false, true] {
@@ -173,7 +173,7 @@ fn on_a_full_disk_code_is_compiled_for_each_session_and_nothing_half_written_sta
         assert!(left.is_empty(), "{left:?}");
     }
     let mut client = database.superuser();
-    client.execute("SELECT pg_llm_add_provider('further', $1)", &[&component("openai.wasm")]).unwrap();
+    client.execute("SELECT pg_llm_add_provider('further', $1)", &[&built("openai.wasm")]).unwrap();
     assert_eq!(complaints(), 3, "an upload is as good as on any disk, and says what is wrong");
     drop(disk);
     all_is_well(&mut database.superuser(), &upstream);

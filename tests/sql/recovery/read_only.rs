@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use pg_llm_tests::{Cluster, DEADLINE, Running, db_error};
+use pg_llm_tests::{Cluster, DEADLINE, Running, built, db_error};
 use pg_llm_upstream::{Reply, Upstream, openai};
 
-use super::{add_models, all_is_well, chat, component, give, settings, upstream, value};
+use super::{add_models, all_is_well, chat, give, settings, upstream, value};
 
 #[test]
 fn a_read_only_transaction_can_chat_and_cannot_change_anything() {
@@ -61,7 +61,7 @@ fn a_standby_answers_with_built_in_and_uploaded_providers_and_takes_over() {
         let error = db_error(replica.simple_query(sql));
         assert_eq!(error.code().code(), "25006", "{sql}: {error:?}");
     }
-    let error = db_error(replica.query("SELECT pg_llm_add_provider('other', $1)", &[&component("openai.wasm")]));
+    let error = db_error(replica.query("SELECT pg_llm_add_provider('other', $1)", &[&built("openai.wasm")]));
     assert_eq!(error.code().code(), "25006", "{error:?}");
 
     // What changes on the primary is seen in a session that has called already.
@@ -69,7 +69,7 @@ fn a_standby_answers_with_built_in_and_uploaded_providers_and_takes_over() {
     client
         .execute(
             "SELECT pg_llm_add_model('openai-here', 'later', 'sk-later', jsonb_build_object('api_endpoint', $1::text), $2)",
-            &[&upstream.url(), &component("openai.wasm")],
+            &[&upstream.url(), &built("openai.wasm")],
         )
         .unwrap();
     client.batch_execute("SELECT pg_llm_remove_model('uploaded')").unwrap();

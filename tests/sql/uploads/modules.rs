@@ -1,17 +1,11 @@
 //! Components made for a test: small, valid, and bad in one respect.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+pub(crate) use pg_llm_tests::built;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
-
-/// A component that the build made: `hostile.wasm`, `mock.wasm`, `openai.cwasm`.
-pub(crate) fn built(name: &str) -> Vec<u8> {
-    let folder = std::env::var_os("PG_LLM_COMPONENTS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components"), PathBuf::from);
-    std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name} in {}: {error}; `make components` builds it", folder.display()))
-}
 
 /// Assembles text.
 #[track_caller]

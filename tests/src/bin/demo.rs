@@ -8,7 +8,6 @@
 use std::{
     error::Error,
     io::{BufRead, BufReader, PipeReader, Write, pipe},
-    path::{Path, PathBuf},
     process::{Child, ChildStdin, ExitCode, Stdio},
 };
 
@@ -123,9 +122,7 @@ fn redacted(text: String) -> String {
 
 /// A component that the build has put under `target/components`.
 fn component(name: &str) -> Result<Vec<u8>> {
-    let folder = std::env::var_os("PG_LLM_COMPONENTS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components"), PathBuf::from);
-    let path = folder.join(name);
+    let path = pg_llm_tests::components().join(name);
     std::fs::read(&path).map_err(|error| format!("{}: {error}; `make demo` builds it", path.display()).into())
 }
 
