@@ -13,6 +13,7 @@ use crate::call_log::CallLog;
 use crate::call_options::CallOptions;
 use crate::error::{CallError, ErrorKind};
 use crate::filters::Side;
+use crate::ledger::{Account, Ledger, Operation, Origin, Via};
 use crate::retry::{DEFAULT_ATTEMPTS, Idempotence, wait_before_retry};
 use crate::route::Route;
 
@@ -35,6 +36,8 @@ pub(crate) struct Attempts {
     tokens_count: bool,
     /// Of the request at hand, from before it is made until all of its answer is there.
     permit: Option<Permit>,
+    /// What the ledger is told.
+    account: Account,
 }
 
 impl Attempts {
@@ -52,12 +55,56 @@ impl Attempts {
             tokens: 0,
             tokens_count: route.spec.rate_limit.tpm.is_some(),
             permit: None,
+            account: Account::of(route),
         }
     }
 
-    /// The attempts of a request that this call makes at the same time as others, with the same deadline.
+    /// The attempts of a request that this call makes at the same time as others, with the same deadline. To the ledger it is a call of its own.
     pub(crate) fn beside(&self) -> Self {
-        Self { instance: self.instance.clone(), made: 0, log: CallLog::default(), tokens: 0, permit: None, ..*self }
+        self.with_account(self.account.beside())
+    }
+
+    /// The attempts of the only request that this call makes.
+    pub(crate) fn of_one(&self) -> Self {
+        self.with_account(self.account.copy())
+    }
+
+    fn with_account(&self, account: Account) -> Self {
+        Self { instance: self.instance.clone(), made: 0, log: CallLog::default(), tokens: 0, permit: None, account, ..*self }
+    }
+
+    /// The same for requests of this kind.
+    pub(crate) fn asking_for(mut self, operation: Operation) -> Self {
+        self.account.set_operation(operation);
+        self
+    }
+
+    /// The same for a stream.
+    pub(crate) fn streamed(mut self) -> Self {
+        self.account.set_streamed();
+        self
+    }
+
+    /// The same in the place of the model `called`, whose call it is.
+    pub(crate) fn in_place_of(mut self, called: &str, origin: &Origin, ledger: &Arc<dyn Ledger>) -> Self {
+        self.account.in_place_of(called, origin, ledger);
+        self
+    }
+
+    /// The same, of which the ledger hears nothing.
+    pub(crate) fn silent(mut self) -> Self {
+        self.account.silence();
+        self
+    }
+
+    /// Its id, and who asks.
+    pub(crate) fn origin(&self) -> &Origin {
+        self.account.origin()
+    }
+
+    /// Its side of the ledger.
+    pub(crate) fn account(&mut self) -> &mut Account {
+        &mut self.account
     }
 
     /// Takes in those of a request that was made beside others.
@@ -75,6 +122,7 @@ impl Attempts {
     pub(crate) fn answered(&mut self, usage: Option<&Usage>) {
         if let Some(permit) = self.permit.take() {
             permit.settle(Settlement::answered(usage));
+            self.account.answered(usage);
         }
     }
 
@@ -110,19 +158,21 @@ impl Attempts {
         for attempt in 1.. {
             // Of a request before, whose answer nobody wants any more.
             self.permit = None;
+            let asked = Instant::now();
             match admission::enter(&route.admission, &limits, self.tokens, deadline, interrupt) {
                 Ok(permit) => self.permit = Some(permit),
                 Err(denied) => {
                     // What the request before met says more than why there is no other.
-                    return Err(match failed.filter(|_| !matches!(denied, Denied::Stopped)) {
-                        Some(error) => self.failure(&error),
-                        None => {
-                            CallError { attempts: self.made, log: self.take_log(), ..denied.error(&self.instance, &limits, self.timeout) }
-                        }
-                    });
+                    if let Some(error) = failed.filter(|_| !matches!(denied, Denied::Stopped)) {
+                        return Err(self.failure(&error));
+                    }
+                    let error = denied.error(&self.instance, &limits, self.timeout);
+                    self.account.denied(error.kind);
+                    return Err(CallError { attempts: self.made, log: self.take_log(), ..error });
                 }
             }
             self.made += 1;
+            self.account.begin(self.made, asked);
             let (result, log) = once(route.grant(deadline, interrupt));
             self.keep(log);
             let error = match result {
@@ -187,6 +237,7 @@ impl Attempts {
     /// Ends the call with an error that is not its model's. It takes the log.
     pub(crate) fn close(&mut self, error: CallError) -> CallError {
         self.answered(None);
+        self.account.close(&error);
         CallError { attempts: self.made, log: self.take_log(), ..error }
     }
 
@@ -194,6 +245,7 @@ impl Attempts {
     pub(crate) fn failure(&mut self, error: &SandboxCallError) -> CallError {
         self.settle_failed(error);
         let mut failure = CallError::new(&self.instance, self.timeout.as_millis(), error);
+        self.account.close(&failure);
         failure.attempts = self.made;
         failure.log = self.take_log();
         failure
@@ -203,11 +255,13 @@ impl Attempts {
         if let Some(permit) = self.permit.take() {
             let settlement = Settlement::of(error, permit.lasted());
             permit.settle(settlement);
+            self.account.failed(error, CallError::new(&self.instance, self.timeout.as_millis(), error).kind);
         }
     }
 
     /// Leaves what is left of the attempts to one more request of this call; false when none is, in number or in time.
     pub(crate) fn take_one_more(&mut self) -> bool {
+        self.account.set_via(Via::Repair);
         self.most = self.most.saturating_sub(self.made);
         self.most > 0 && Instant::now() < self.deadline()
     }
@@ -219,7 +273,7 @@ impl Attempts {
 
     /// The call's error for an answer that is not accepted. It takes the log.
     pub(crate) fn rejected(&mut self, kind: ErrorKind, what: &str, detail: String, hint: Option<&str>) -> CallError {
-        CallError {
+        let error = CallError {
             kind,
             message: format!("model \"{}\" {what}", self.instance),
             detail: Some(detail),
@@ -227,7 +281,9 @@ impl Attempts {
             attempts: self.made,
             may_fall_back: false,
             log: self.take_log(),
-        }
+        };
+        self.account.close(&error);
+        error
     }
 
     /// How often the provider was called.

@@ -1,10 +1,10 @@
 //! One chat: a request, attempts, an answer.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::types::{Answer, ChatRequest, Message, Part, Role};
-use uuid::Uuid;
 
 use crate::admission::estimate;
 use crate::attempts::Attempts;
@@ -47,7 +47,8 @@ impl Original {
 
 impl ChatCall {
     /// Asks `route`'s model for an answer to `prompt`.
-    pub fn new(route: Route, prompt: &str, options: ChatOptions) -> Self {
+    pub fn new(mut route: Route, prompt: &str, options: ChatOptions) -> Self {
+        route.origin = route.origin.another();
         let original = Original::of(&route, prompt, &options);
         let options = options.over(&route.spec.defaults);
         let request = request(&route, prompt, &options);
@@ -136,10 +137,14 @@ pub(crate) fn complete(
     let Some(mut passage) = Passage::begin(route) else {
         return Ok(Answered { answer: send(route, request, attempts, interrupt)?, acted: Vec::new() });
     };
-    let request = passage.request(request, &mut Surroundings { route, attempts, interrupt })?;
-    let answer = send(route, &request, attempts, interrupt)?;
-    let answer = passage.answer(answer, &mut Surroundings { route, attempts, interrupt })?;
-    Ok(Answered { answer, acted: passage.take_acted() })
+    let began = Instant::now();
+    let request = passage.request(request, &mut Surroundings { route, attempts, interrupt });
+    attempts.account().add_filtering(began.elapsed());
+    let answer = send(route, &*request?, attempts, interrupt)?;
+    let began = Instant::now();
+    let answer = passage.answer(answer, &mut Surroundings { route, attempts, interrupt });
+    attempts.account().add_filtering(began.elapsed());
+    Ok(Answered { answer: answer?, acted: passage.take_acted() })
 }
 
 fn send(route: &Route, request: &ChatRequest, attempts: &mut Attempts, interrupt: &Arc<dyn Interrupt>) -> Result<Answer, CallError> {
@@ -149,6 +154,7 @@ fn send(route: &Route, request: &ChatRequest, attempts: &mut Attempts, interrupt
         (outcome.result, outcome.log)
     })?;
     attempts.answered(answer.usage.as_ref());
+    attempts.account().describe(&answer);
     Ok(answer)
 }
 
@@ -165,8 +171,9 @@ pub(crate) fn outcome(
         Some(AnswerFormat::Schema(format)) => structured::settle(route, format, answered, attempts, interrupt, request)?,
         _ => (answered, None),
     };
+    attempts.account().filtered(acted.iter().map(Acted::to_json));
     Ok(ChatOutcome {
-        request_id: Uuid::now_v7(),
+        request_id: attempts.origin().request_id,
         instance: route.instance.clone(),
         model_name: answer.model.clone().unwrap_or_else(|| route.spec.model_name.clone()),
         format: options.response_format.clone(),

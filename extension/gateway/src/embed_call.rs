@@ -11,6 +11,7 @@ use crate::batch::BatchOptions;
 use crate::call_options;
 use crate::embeddings::{self, EmbedOptions, EmbedOutcome, Share};
 use crate::error::{CallError, ConfigError};
+use crate::ledger::Operation;
 use crate::members::Members;
 use crate::route::Route;
 
@@ -30,7 +31,7 @@ impl EmbedCall {
     /// When the provider has no embeddings, the guest misbehaves, or the interrupt ends it.
     pub fn new(route: Route, options: EmbedOptions, interrupt: &Arc<dyn Interrupt>) -> Result<Self, CallError> {
         let options = options.over(&route);
-        let mut attempts = Attempts::begin(&route, &options.call);
+        let mut attempts = Attempts::begin(&route, &options.call).asking_for(Operation::Embeddings);
         let most = embeddings::most_inputs(&route, &embeddings::empty_request(&route, &options), &mut attempts, interrupt)?;
         Ok(Self { route, options, most })
     }
@@ -61,15 +62,16 @@ impl EmbedCall {
     /// # Errors
     /// As [`crate::ChatCall::run`].
     pub fn run(&self, texts: Vec<String>, interrupt: &Arc<dyn Interrupt>) -> Result<EmbedOutcome, CallError> {
-        let attempts = Attempts::begin(&self.route, &self.options.call).idempotent();
+        let route = Route { origin: self.route.origin.another(), ..self.route.clone() };
+        let attempts = Attempts::begin(&route, &self.options.call).idempotent().asking_for(Operation::Embeddings);
         let request = EmbedRequest { inputs: texts, ..embeddings::empty_request(&self.route, &self.options) };
-        let answered = embeddings::ask(&self.route, &request, attempts.beside(), interrupt)?;
-        embeddings::joined(&self.route, vec![answered], attempts)
+        let answered = embeddings::ask(&route, &request, attempts.of_one(), interrupt)?;
+        embeddings::joined(&route, vec![answered], attempts)
     }
 
     /// The error of a request whose vectors have another length than those that came before.
     pub fn other_length(&self, outcome: EmbedOutcome) -> CallError {
-        let mut attempts = Attempts::begin(&self.route, &self.options.call);
+        let mut attempts = Attempts::begin(&self.route, &self.options.call).silent();
         let error = attempts.failure(&embeddings::protocol(embeddings::SEVERAL_LENGTHS));
         CallError { attempts: outcome.attempts, log: outcome.log, ..error }
     }

@@ -1,7 +1,7 @@
 //! Texts to vectors, in as few requests as the provider allows.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pg_llm_sandbox::CallError as SandboxCallError;
 use pg_llm_sandbox::interrupt::Interrupt;
@@ -16,6 +16,7 @@ use crate::call_options::{self, CallOptions};
 use crate::error::{CallError, ConfigError};
 use crate::filters::filter_each;
 use crate::in_flight::InFlight;
+use crate::ledger::Operation;
 use crate::members::Members;
 use crate::pool::MOST_THREADS;
 use crate::route::Route;
@@ -133,12 +134,12 @@ impl EmbedOutcome {
 /// # Errors
 /// As [`crate::ChatCall::run`]; also when the vectors of several requests have several lengths. The first request that fails ends the others.
 pub fn embed(route: &Route, texts: Vec<String>, options: &EmbedOptions, interrupt: &Arc<dyn Interrupt>) -> Result<EmbedOutcome, CallError> {
-    let mut attempts = Attempts::begin(route, &options.call).idempotent();
+    let mut attempts = Attempts::begin(route, &options.call).idempotent().asking_for(Operation::Embeddings);
     let like = empty_request(route, options);
     let most = if texts.len() > 1 { most_inputs(route, &like, &mut attempts, interrupt)? } else { 1 };
     let mut requests: Vec<EmbedRequest> = shares(texts, most).into_iter().map(|inputs| EmbedRequest { inputs, ..like.clone() }).collect();
     let answered = match requests.pop() {
-        Some(only) if requests.is_empty() => vec![ask(route, &only, attempts.beside(), interrupt)?],
+        Some(only) if requests.is_empty() => vec![ask(route, &only, attempts.of_one(), interrupt)?],
         Some(last) => {
             requests.push(last);
             ask_all(route, requests, options, &attempts, interrupt)?
@@ -262,8 +263,10 @@ pub(crate) fn ask(
     mut attempts: Attempts,
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<Answered, CallError> {
-    let filtered = filter_each(route, &request.inputs, request.extra_body.as_deref(), &mut attempts, interrupt)?
-        .map(|inputs| EmbedRequest { inputs, ..request.clone() });
+    let began = Instant::now();
+    let filtered = filter_each(route, &request.inputs, request.extra_body.as_deref(), &mut attempts, interrupt);
+    attempts.account().add_filtering(began.elapsed());
+    let filtered = filtered?.map(|inputs| EmbedRequest { inputs, ..request.clone() });
     let request = filtered.as_ref().unwrap_or(request);
     attempts.expect_tokens(|| estimate::texts(&request.inputs));
     let answer = attempts.run(route, interrupt, |grant| {

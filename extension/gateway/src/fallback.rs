@@ -17,6 +17,7 @@ use crate::call_log::CallLog;
 use crate::call_options::CallOptions;
 use crate::chat::{self, ChatCall, Original};
 use crate::error::{CallError, ConfigError, ErrorKind, clip};
+use crate::ledger::{Ledger, Origin};
 use crate::members::Members;
 use crate::outcome::ChatOutcome;
 use crate::route::Route;
@@ -131,6 +132,10 @@ pub(crate) struct Turns {
     /// Fallbacks that have had their turn.
     gone: usize,
     taken: Vec<(String, Turn)>,
+    /// The called model, and what the ledger is told of the call.
+    called: String,
+    origin: Origin,
+    ledger: Arc<dyn Ledger>,
 }
 
 /// What came of a model's turn.
@@ -145,7 +150,16 @@ impl Turns {
     pub(crate) fn begin(route: &Route, called: &CallOptions) -> Self {
         let own = route.spec.defaults.call.timeout.unwrap_or_default();
         let timeout = called.timeout.unwrap_or_else(|| own.max(route.timeout)).min(route.timeout_ceiling);
-        Self { started: Instant::now(), timeout, told: called.timeout.is_some(), gone: 0, taken: Vec::new() }
+        Self {
+            started: Instant::now(),
+            timeout,
+            told: called.timeout.is_some(),
+            gone: 0,
+            taken: Vec::new(),
+            called: route.instance.clone(),
+            origin: route.origin.clone(),
+            ledger: Arc::clone(&route.ledger),
+        }
     }
 
     fn left(&self) -> Duration {
@@ -159,7 +173,8 @@ impl Turns {
         // The first has it all, to the millisecond that its error will name.
         let left = if self.taken.is_empty() { self.timeout } else { self.left() };
         let own = route.spec.defaults.call.timeout.filter(|_| !(last && self.told));
-        Attempts::begin(route, options).within(own.map_or(left, |own| own.min(left)))
+        let within = own.map_or(left, |own| own.min(left));
+        Attempts::begin(route, options).within(within).in_place_of(&self.called, &self.origin, &self.ledger)
     }
 
     /// The next model that can be asked.
@@ -287,7 +302,8 @@ pub(crate) fn run(call: &ChatCall, original: &Original, interrupt: &Arc<dyn Inte
         route = next;
         let options = original.options.clone().over(&route.spec.defaults);
         let request = chat::request(route, &original.prompt, &options);
-        let mut attempts = turns.attempts(route, &options.call, fallbacks);
+        attempts.account().end(false);
+        attempts = turns.attempts(route, &options.call, fallbacks);
         result = chat::ask(route, &options, &request, &mut attempts, interrupt);
     }
     turns.settle()

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use pg_llm_sandbox::types::{Answer, FinishReason, Part, Thinking, ToolCallDelta};
-use uuid::Uuid;
 
 use crate::caching::{CacheTerms, Caching};
 use crate::call_log::CallLog;
@@ -11,6 +10,7 @@ use crate::chat::ChatCall;
 use crate::confidence;
 use crate::extract;
 use crate::filters::Action;
+use crate::ledger::Account;
 use crate::outcome::ChatOutcome;
 use crate::record::{Record, put_text};
 use crate::stream::{Delta, StreamOutcome};
@@ -80,7 +80,7 @@ impl ChatCall {
             _ => {}
         }
         let outcome = ChatOutcome {
-            request_id: Uuid::now_v7(),
+            request_id: self.route().origin.request_id,
             instance: self.route().instance.clone(),
             model_name,
             answer,
@@ -96,7 +96,11 @@ impl ChatCall {
             log: CallLog::default(),
         };
         // One that another model is to be asked for as well is asked for anew.
-        self.is_sure(&outcome).then_some(outcome)
+        if !self.is_sure(&outcome) {
+            return None;
+        }
+        Account::of(self.route()).cached(&outcome.answer, latency);
+        Some(outcome)
     }
 }
 

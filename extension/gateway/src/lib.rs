@@ -25,6 +25,7 @@ mod fingerprint;
 mod in_flight;
 mod kept;
 mod key_reference;
+pub mod ledger;
 mod media;
 mod members;
 mod messages;

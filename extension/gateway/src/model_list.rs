@@ -8,6 +8,7 @@ use pg_llm_sandbox::types::ModelInfo;
 use crate::attempts::Attempts;
 use crate::call_log::CallLog;
 use crate::error::CallError;
+use crate::ledger::Operation;
 use crate::route::Route;
 
 /// Asks the provider which models there are, with the model's endpoint and key.
@@ -15,7 +16,7 @@ use crate::route::Route;
 /// # Errors
 /// As [`crate::ChatCall::run`].
 pub fn list_models(route: &Route, interrupt: &Arc<dyn Interrupt>) -> Result<(Vec<ModelInfo>, CallLog), CallError> {
-    let mut attempts = Attempts::begin(route, &route.spec.defaults.call).idempotent();
+    let mut attempts = Attempts::begin(route, &route.spec.defaults.call).idempotent().asking_for(Operation::Models);
     let settings = route.spec.settings_text();
     let models = attempts.run(route, interrupt, |grant| {
         let outcome = route.provider.list_models(grant, &settings);

@@ -132,7 +132,7 @@ pub(crate) fn milliseconds(time: Duration) -> Value {
     json!((time.as_secs_f64() * 1e6).round() / 1e3)
 }
 
-fn finish_reason(reason: &FinishReason) -> &str {
+pub(crate) fn finish_reason(reason: &FinishReason) -> &str {
     match reason {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",

@@ -12,6 +12,7 @@ use crate::call_log::CallLog;
 use crate::call_options::{self, CallOptions};
 use crate::error::{CallError, ConfigError};
 use crate::filters::filter_texts;
+use crate::ledger::Operation;
 use crate::members::Members;
 use crate::route::Route;
 
@@ -62,7 +63,7 @@ pub fn rerank(
     options: &RerankOptions,
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<RerankOutcome, CallError> {
-    let mut attempts = Attempts::begin(route, &options.call).idempotent();
+    let mut attempts = Attempts::begin(route, &options.call).idempotent().asking_for(Operation::Rerank);
     let mut texts = documents;
     texts.push(query);
     if let Some(filtered) = filter_texts(route, &texts, options.call.extra_body_text().as_deref(), &mut attempts, interrupt)? {

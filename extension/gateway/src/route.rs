@@ -11,6 +11,7 @@ use pg_llm_sandbox::{Digest, Grant, Limits, Provider};
 use crate::admission::{Admission, Limits as AdmissionLimits};
 use crate::fallback::Fallback;
 use crate::filters::FilterChain;
+use crate::ledger::{Ledger, Origin};
 use crate::spec::ModelSpec;
 
 /// A model, resolved: owned and free of Postgres, so that any thread may follow it.
@@ -22,6 +23,8 @@ pub struct Route {
     pub spec: Arc<ModelSpec>,
     /// Its provider's code.
     pub provider: Provider,
+    /// The type that its configuration names: a provider, or one of its profiles.
+    pub model_type: Arc<str>,
     /// SHA-256 of the component that it was compiled from.
     pub component: Digest,
     /// Its keys.
@@ -46,6 +49,10 @@ pub struct Route {
     pub confidence_threshold: f64,
     /// What its prompts and answers go through.
     pub filters: Arc<FilterChain>,
+    /// Where its requests are told of.
+    pub ledger: Arc<dyn Ledger>,
+    /// Who asks. Each call made of the route has a request id of its own.
+    pub origin: Origin,
 }
 
 impl Route {

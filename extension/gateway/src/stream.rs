@@ -18,6 +18,7 @@ use crate::error::{CallError, ErrorKind};
 use crate::fallback::{Fallback, Turns};
 use crate::filters::{Acted, AnswerFilter, Passage, Surroundings};
 use crate::kept;
+use crate::ledger::Via;
 use crate::options::ChatOptions;
 use crate::outcome::ChatOutcome;
 use crate::route::Route;
@@ -119,17 +120,22 @@ pub struct StreamOutcome {
 
 impl AnswerStream {
     /// A stream that has asked for nothing yet; its time runs from here.
-    pub fn new(route: Route, prompt: &str, options: ChatOptions, interrupt: Arc<dyn Interrupt>) -> Self {
+    pub fn new(mut route: Route, prompt: &str, options: ChatOptions, interrupt: Arc<dyn Interrupt>) -> Self {
+        route.origin = route.origin.another();
+        if route.origin.via == Via::Chat {
+            route.origin.via = Via::Stream;
+        }
         let original = Original::of(&route, prompt, &options);
         let turns = Turns::begin(&route, &options.call);
         let options = options.over(&route.spec.defaults);
         let attempts = match original {
             Some(_) => turns.attempts(&route, &options.call, &route.fallbacks),
             None => Attempts::begin(&route, &options.call),
-        };
+        }
+        .streamed();
         let instead = original.map(|original| Box::new(Instead { original, fallbacks: route.fallbacks.clone(), turns }));
         Self {
-            request_id: Uuid::now_v7(),
+            request_id: route.origin.request_id,
             called: route.instance.clone(),
             state: State::Fresh(Box::new(request(&route, prompt, &options))),
             route,
@@ -253,7 +259,10 @@ impl AnswerStream {
             self.state = State::Running(stream, None);
             return Ok(self.hand_on(event));
         };
-        match filter.event(event, &mut Surroundings { route, attempts, interrupt }) {
+        let began = Instant::now();
+        let filtered = filter.event(event, &mut Surroundings { route, attempts, interrupt });
+        attempts.account().add_filtering(began.elapsed());
+        match filtered {
             Ok(events) => self.filtered.extend(events),
             Err(mut error) => {
                 error.log.add_private(stream.finish().log);
@@ -304,7 +313,10 @@ impl AnswerStream {
         let request = match &mut passage {
             Some(passage) => {
                 let Self { route, attempts, interrupt, .. } = self;
-                &*passage.request(request, &mut Surroundings { route, attempts, interrupt })?
+                let began = Instant::now();
+                let request = passage.request(request, &mut Surroundings { route, attempts, interrupt });
+                attempts.account().add_filtering(began.elapsed());
+                &*request?
             }
             None => request,
         };
@@ -348,7 +360,8 @@ impl AnswerStream {
         turns.failed(&self.route.instance, error);
         let Some(route) = another.then(|| turns.next(fallbacks)).flatten() else { return Err(turns.take_error()) };
         let options = original.options.clone().over(&route.spec.defaults);
-        self.attempts = turns.attempts(route, &options.call, fallbacks);
+        self.attempts.account().end(false);
+        self.attempts = turns.attempts(route, &options.call, fallbacks).streamed();
         let request = request(route, &original.prompt, &options);
         (self.route, self.options) = (route.clone(), options);
         Ok(request)
@@ -372,6 +385,7 @@ impl AnswerStream {
         let output_tokens = self.assembly.output_tokens();
         let answer = std::mem::take(&mut self.assembly).answer();
         self.attempts.answered(answer.usage.as_ref());
+        self.attempts.account().describe(&answer);
         let answered = Answered { answer, acted: std::mem::take(&mut self.acted) };
         let mut chat = outcome(&self.route, &self.options, answered, &mut self.attempts, &self.interrupt, None)?;
         if let Some(instead) = self.instead.take() {

@@ -21,6 +21,8 @@ pub(crate) mod gucs;
 pub(crate) mod interrupts;
 pub(crate) mod key_file;
 pub(crate) mod key_reference;
+pub(crate) mod launcher;
+pub(crate) mod ledger;
 pub(crate) mod master_key;
 pub(crate) mod module_statistics;
 pub(crate) mod news;

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use pg_llm_gateway::fallback::{Fallback, FallbackChoice, MOST_MODELS};
 use pg_llm_gateway::filters::FilterChain;
+use pg_llm_gateway::ledger::{Origin, Via};
 use pg_llm_gateway::{ChatOptions, ModelSpec, Route};
 use pg_llm_sandbox::keys::KeyRing;
 use pg_llm_sandbox::report::{Description, Profile};
@@ -13,7 +14,7 @@ use pgrx::pg_sys::Oid;
 use super::models::{StoredModel, UploadedModule};
 use super::{builtin, keys, known_filters, known_models, modules};
 use crate::backend::errors::{Failure, SqlError, State};
-use crate::backend::{admissions, egress, gucs, runtime};
+use crate::backend::{admissions, egress, gucs, ledger, runtime};
 
 /// Resolves the model `instance` for `role`.
 pub(crate) fn resolve(instance: &str, role: Oid) -> Result<Route, Failure> {
@@ -44,6 +45,7 @@ fn resolve_filtered(instance: &str, role: Oid, of_call: &[String]) -> Result<Rou
     Ok(Route {
         instance: instance.to_owned(),
         provider,
+        model_type: model.model_type.as_str().into(),
         component,
         keys: Arc::new(ring),
         private_ok,
@@ -56,6 +58,8 @@ fn resolve_filtered(instance: &str, role: Oid, of_call: &[String]) -> Result<Rou
         fallbacks: Vec::new(),
         confidence_threshold: gucs::default_confidence_threshold(),
         filters: filters(of_call, &spec)?,
+        ledger: ledger::of(role),
+        origin: Origin::of(Via::Chat),
         spec,
     })
 }

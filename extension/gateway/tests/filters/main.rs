@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use pg_llm_gateway::admission::Local;
 use pg_llm_gateway::filters::{FilterChain, FilterStep, OnFilterError};
+use pg_llm_gateway::ledger::{NoLedger, Origin, Via};
 use pg_llm_gateway::{AnswerStream, CallError, ChatCall, ChatOptions, ChatOutcome, Delta, ModelSpec, Route, StreamOutcome};
 use pg_llm_sandbox::egress::TokenHosts;
 use pg_llm_sandbox::interrupt::{Interrupt, StopSwitch};
@@ -104,6 +105,7 @@ impl Model {
             spec: Arc::new(spec),
             provider: provider.clone(),
             component: [1; 32],
+            model_type: "openai".into(),
             keys: Arc::new(keys),
             private_ok: true,
             token_hosts: Arc::new(TokenHosts::default()),
@@ -115,6 +117,8 @@ impl Model {
             fallbacks: Vec::new(),
             confidence_threshold: 0.0,
             filters: Arc::new(FilterChain { steps, on_error }),
+            ledger: Arc::new(NoLedger),
+            origin: Origin::of(Via::Chat),
         };
         Self { upstream, route }
     }
