@@ -11,10 +11,10 @@ pub(crate) use dumps::dump_and_restore;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pg_llm_tests::postgres::Client;
 use pg_llm_tests::postgres::error::DbError;
 use pg_llm_tests::postgres::types::FromSqlOwned;
-use pg_llm_tests::postgres::{Client, NoTls};
-use pg_llm_tests::{Backend, Cluster, DEADLINE, Database, Running, Settings, built, db_error, eventually};
+use pg_llm_tests::{Backend, Cluster, DEADLINE, Running, Settings, built, db_error, eventually};
 use pg_llm_upstream::{Certificate, Reply, Upstream, openai};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -60,16 +60,6 @@ fn all_is_well(client: &mut Client, upstream: &Upstream) {
     assert_eq!(chat(client, "uploaded").unwrap(), "mocked");
 }
 
-/// A session, as soon as the server takes one again.
-pub(crate) fn reconnected(database: &Database<'_>) -> Client {
-    let mut client = None;
-    assert!(eventually(DEADLINE, || {
-        client = database.config().connect(NoTls).ok();
-        client.is_some()
-    }));
-    client.unwrap()
-}
-
 fn kill(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
@@ -93,12 +83,11 @@ fn a_backend_that_is_killed_in_a_call_restarts_the_server_and_loses_nothing() {
 
     let call = Running::start(database.superuser(), "SELECT pg_llm_chat('hanging', 'x')");
     assert!(hanging.wait_for_requests(1, DEADLINE));
-    kill(call.pid(), Signal::KILL);
+    cluster.crash(call.pid());
     assert!(call.finish(DEADLINE).result.is_err());
     assert!(hanging.wait_until_closed(DEADLINE));
-    assert!(eventually(DEADLINE, || cluster.log().contains("terminated by signal 9")));
     drop(client);
-    let mut client = reconnected(&database);
+    let mut client = database.superuser();
     all_is_well(&mut client, &upstream);
     assert_eq!(value::<String>(&mut client, "SELECT answer FROM kept"), "well");
 
@@ -175,10 +164,10 @@ fn a_compiler_that_is_killed_is_an_error_and_one_whose_backend_is_killed_ends() 
     }
     cluster.assert_no_crash();
     let (call, compiler) = start();
-    kill(call.pid(), Signal::KILL);
+    cluster.crash(call.pid());
     assert!(call.finish(DEADLINE).result.is_err());
     assert!(eventually(DEADLINE, || !Path::new(&format!("/proc/{compiler}")).exists()), "the compiler goes on without its backend");
-    let mut client = reconnected(&database);
+    let mut client = database.superuser();
     client.batch_execute(&upload).unwrap();
 }
 

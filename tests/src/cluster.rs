@@ -12,10 +12,12 @@ use std::{
 
 use pg_llm_upstream::Authority;
 use postgres::{Client, Config, NoTls};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    Database, Installation, Settings,
+    DEADLINE, Database, Installation, Settings,
     account::Account,
+    eventually,
     folder::Folder,
     server::{Server, Shutdown, configure, open_log},
 };
@@ -268,6 +270,19 @@ impl Cluster {
             let (state, rest) = line.split_once(&process)?.1.split_once(' ')?;
             Some((state.to_owned(), rest.split_once("FATAL:  ")?.1.to_owned()))
         })
+    }
+
+    /// Kills a process of the server's, which then ends all sessions, and waits until it lets in again: not until somebody is let in, for before the
+    /// postmaster hears of the crash it lets in whoever comes.
+    ///
+    /// # Panics
+    /// When it does not come back, as without `restart_after_crash`.
+    #[track_caller]
+    pub fn crash(&self, pid: i32) {
+        let starts = || self.log().matches("database system is ready to accept connections").count();
+        let before = starts();
+        kill_process(Pid::from_raw(pid).expect("a process"), Signal::KILL).expect("a process of the server's");
+        assert!(eventually(DEADLINE, || starts() > before), "the server does not come back:\n{}", self.log());
     }
 
     /// Fails when a process of the server's has crashed since the cluster was made.

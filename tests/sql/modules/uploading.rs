@@ -1,10 +1,8 @@
 //! Uploads that meet, and uploads that end in the middle.
 
 use pg_llm_tests::{Backend, Cluster, DEADLINE, Running, Settings, eventually};
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
-use crate::recovery::reconnected;
 use crate::uploads::{compiler_of, slow};
 
 const MODULES: &str = "SELECT count(*) FROM _pg_llm_catalog.modules";
@@ -89,12 +87,11 @@ fn a_backend_that_is_killed_while_its_compiler_runs_leaves_neither_rows_nor_a_co
         compiler = compiler_of(uploading.backend());
         compiler.is_some()
     }));
-    kill_process(Pid::from_raw(uploading.pid()).unwrap(), Signal::KILL).unwrap();
+    cluster.crash(uploading.pid());
     assert!(uploading.finish(DEADLINE).result.is_err());
     assert!(eventually(DEADLINE, || !Backend(compiler.unwrap()).exists()), "the compiler runs on");
-    assert!(eventually(DEADLINE, || cluster.log().contains("terminated by signal 9")));
     drop(client);
-    let mut client = reconnected(&database);
+    let mut client = database.superuser();
     let names: Vec<String> = value(&mut client, "SELECT array_agg(encode(digest, 'hex')) FROM _pg_llm_catalog.modules", &[]);
     assert_eq!(names, [kept]);
     client.batch_execute("SELECT pg_llm_add_model('kept', 'm')").unwrap();

@@ -1,13 +1,11 @@
 //! Crashes, standbys, dumps.
 
 use pg_llm_tests::postgres::Client;
-use pg_llm_tests::{Cluster, DEADLINE, Settings, eventually};
+use pg_llm_tests::{Cluster, Settings};
 use pg_llm_upstream::Upstream;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{ask, entries, value};
-use crate::recovery::reconnected;
 
 fn add_model(client: &mut Client, upstream: &Upstream) {
     client
@@ -30,13 +28,12 @@ fn a_crash_empties_it_and_a_restart_does_not() {
     add_model(&mut client, &upstream);
     assert_eq!([cached(&mut client), cached(&mut client)], [false, true]);
     cluster.restart();
-    let mut client = reconnected(&database);
+    let mut client = database.superuser();
     assert!(cached(&mut client), "an orderly restart keeps it");
     let pid: i32 = value(&mut client, "SELECT pg_backend_pid()", &[]);
-    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-    assert!(eventually(DEADLINE, || cluster.log().contains("terminated by signal 9")));
+    cluster.crash(pid);
     drop(client);
-    let mut client = reconnected(&database);
+    let mut client = database.superuser();
     assert_eq!(entries(&mut client), 0);
     assert_eq!([cached(&mut client), cached(&mut client)], [false, true]);
 }
