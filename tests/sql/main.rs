@@ -27,6 +27,7 @@ mod providers;
 mod recordings;
 mod recovery;
 mod response_cache;
+mod sessions;
 mod signing;
 mod streaming;
 mod structured;

@@ -201,6 +201,23 @@ pub(crate) fn request(route: &Route, prompt: &str, options: &ChatOptions) -> Cha
         messages.push(Message { role: Role::System, parts: vec![Part::Text(instructions.join("\n\n"))] });
     }
     messages.extend(options.messages.iter().cloned());
+    messages.extend(user_message(prompt, options));
+    ChatRequest {
+        model: route.spec.model_name.clone(),
+        settings: route.spec.settings_text(),
+        messages,
+        sampling: options.sampling.to_wire(),
+        tools: options.tools.clone().unwrap_or_default(),
+        // Who takes a model's tools away with an empty list, takes the choice of them away too.
+        tool_choice: options.tool_choice.clone().filter(|_| options.tools.as_ref().is_none_or(|tools| !tools.is_empty())),
+        response_format: options.response_format.as_ref().and_then(|format| format.to_wire(route.spec.json_schema)),
+        reasoning: options.reasoning.clone(),
+        extra_body: options.call.extra_body_text(),
+    }
+}
+
+/// The prompt and what goes with it.
+pub(crate) fn user_message(prompt: &str, options: &ChatOptions) -> Option<Message> {
     let mut parts = Vec::new();
     let attached = options.images.len() + options.documents.len() > 0;
     // With a conversation or something to look at, an empty prompt is none.
@@ -209,18 +226,5 @@ pub(crate) fn request(route: &Route, prompt: &str, options: &ChatOptions) -> Cha
     }
     parts.extend(options.images.iter().cloned().map(Part::Image));
     parts.extend(options.documents.iter().cloned().map(Part::Document));
-    if !parts.is_empty() {
-        messages.push(Message { role: Role::User, parts });
-    }
-    ChatRequest {
-        model: route.spec.model_name.clone(),
-        settings: route.spec.settings_text(),
-        messages,
-        sampling: options.sampling.to_wire(),
-        tools: options.tools.clone().unwrap_or_default(),
-        tool_choice: options.tool_choice.clone(),
-        response_format: options.response_format.as_ref().and_then(|format| format.to_wire(route.spec.json_schema)),
-        reasoning: options.reasoning.clone(),
-        extra_body: options.call.extra_body_text(),
-    }
+    (!parts.is_empty()).then_some(Message { role: Role::User, parts })
 }

@@ -22,6 +22,7 @@ mod extract;
 pub mod fallback;
 pub mod filters;
 mod fingerprint;
+pub mod history;
 mod in_flight;
 mod kept;
 mod key_reference;

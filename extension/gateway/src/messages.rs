@@ -14,6 +14,11 @@ pub(crate) fn parse(value: &Value) -> Result<Vec<Message>, ConfigError> {
     list.iter().enumerate().map(|(i, m)| message(m).map_err(|e| wrong(&format!("message {} {e}", i + 1)))).collect()
 }
 
+/// One message; none for what is none.
+pub(crate) fn read(value: &Value) -> Option<Message> {
+    message(value).ok()
+}
+
 fn wrong(what: &str) -> ConfigError {
     let colon = if what.starts_with("message") { ":" } else { "" };
     ConfigError::invalid(
@@ -230,12 +235,27 @@ fn part_owner(part: &Part) -> &'static str {
 
 /// An answer as the message that [`parse`] reads back to the very same parts.
 pub(crate) fn to_json(parts: &[Part]) -> Value {
+    of_role(Role::Assistant, parts)
+}
+
+/// A message of a role with these parts; [`read`] reads it back.
+pub(crate) fn of_role(role: Role, parts: &[Part]) -> Value {
     let content = match parts {
         [] => Value::String(String::new()),
         [Part::Text(text)] => Value::String(text.clone()),
         parts => Value::Array(parts.iter().map(part_to_json).collect()),
     };
-    json!({"role": "assistant", "content": content})
+    json!({"role": role_name(role), "content": content})
+}
+
+/// A role, in the word that a message has for it.
+pub(crate) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    }
 }
 
 fn part_to_json(part: &Part) -> Value {
@@ -386,6 +406,20 @@ mod tests {
         ] {
             let back = parse(&Value::Array(vec![to_json(&parts)])).unwrap();
             assert_eq!((back[0].role, format!("{:?}", back[0].parts)), (Role::Assistant, format!("{parts:?}")));
+        }
+        // What others say is kept in the same form.
+        let media = |source| Media { source, media_type: Some("image/png".into()), name: Some("n".into()), detail: Some("low".into()) };
+        let result =
+            |id: &str| Part::ToolResult(ToolResult { call_id: id.into(), name: None, content: "{\"a\": 1}".into(), is_error: true });
+        for (role, parts) in [
+            (Role::System, vec![Part::Text("be brief".into())]),
+            (Role::User, vec![Part::Text("look\0".into()), Part::Image(media(MediaSource::Bytes(b"\x89PNG".to_vec())))]),
+            (Role::User, vec![Part::Document(media(MediaSource::Url("https://x/y.pdf".into())))]),
+            (Role::Tool, vec![result("1")]),
+            (Role::Tool, vec![result("1"), result("2")]),
+        ] {
+            let back = read(&of_role(role, &parts)).unwrap();
+            assert_eq!((back.role, format!("{:?}", back.parts)), (role, format!("{parts:?}")));
         }
         // Nothing said is still somebody's turn.
         assert_eq!(format!("{:?}", parse(&json!([to_json(&[])])).unwrap()[0].parts), format!("{:?}", [Part::Text(String::new())]));

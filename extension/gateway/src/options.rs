@@ -124,6 +124,9 @@ const LATER: &[&str] = &["enable_rag", "knowledge_limit"];
 /// Options that only calls of several models have.
 const OF_PARALLEL: [&str; 2] = ["strategy", "judge_instance"];
 
+/// Options that only turns of a session have.
+pub(crate) const OF_SESSION: [&str; 1] = ["summarize"];
+
 /// Most that `max_attempts` may be.
 pub(crate) const MAX_ATTEMPTS: u32 = 10;
 
@@ -133,7 +136,7 @@ impl ChatOptions {
     /// # Errors
     /// For unknown keys, wrong types, values out of range, and what only a stream can keep to.
     pub fn parse(options: &Value) -> Result<Self, ConfigError> {
-        Self::read_call(options)?.whole()
+        Self::read_call(options, &[])?.whole()
     }
 
     fn whole(self) -> Result<Self, ConfigError> {
@@ -148,18 +151,27 @@ impl ChatOptions {
     /// # Errors
     /// As [`Self::parse`], and for what only a whole answer can keep to.
     pub fn parse_for_stream(options: &Value) -> Result<Self, ConfigError> {
-        let options = Self::read_call(options)?;
-        match options.confidence_threshold {
+        Self::read_call(options, &[])?.streamed()
+    }
+
+    /// Reads `options jsonb` of a session's turn, beside which its own stand ([`OF_SESSION`]).
+    pub(crate) fn parse_of_session(options: &Value, streamed: bool) -> Result<Self, ConfigError> {
+        let options = Self::read_call(options, &OF_SESSION)?;
+        if streamed { options.streamed() } else { options.whole() }
+    }
+
+    fn streamed(self) -> Result<Self, ConfigError> {
+        match self.confidence_threshold {
             Some(_) => Err(meaningless(
                 "confidence_threshold",
                 "whole answers: a stream's pieces are out before its confidence is known",
                 "Use pg_llm_chat_json().",
             )),
-            None => Ok(options),
+            None => Ok(self),
         }
     }
 
-    fn read_call(options: &Value) -> Result<Self, ConfigError> {
+    fn read_call(options: &Value, others: &[&str]) -> Result<Self, ConfigError> {
         let members = Members::of("option", options)?;
         if let Some(name) = OF_PARALLEL.into_iter().find(|name| members.raw(name).is_some()) {
             return Err(ConfigError::invalid(
@@ -173,7 +185,10 @@ impl ChatOptions {
                 "pg_llm_chat_batch() and its like take it.".to_owned(),
             ));
         }
-        Self::read_beside(options, &[])
+        if let Some(name) = OF_SESSION.into_iter().find(|name| !others.contains(name) && members.raw(name).is_some()) {
+            return Err(meaningless(name, "sessions", "pg_llm_multi_turn_chat() and its like take it."));
+        }
+        Self::read_beside(options, others)
     }
 
     /// As [`Self::parse`], where options named `others` may stand beside them, which somebody else reads.

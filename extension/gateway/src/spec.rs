@@ -50,6 +50,8 @@ pub struct ModelSpec {
     pub filters: Vec<String>,
     /// What becomes of a call when one of them fails.
     pub on_filter_error: OnFilterError,
+    /// Tokens that a prompt with its history and the answer may have together; 256..=1 000 000 000. None: not bounded here.
+    pub context_tokens: Option<u32>,
 }
 
 /// How much a model may be asked in a minute.
@@ -105,6 +107,7 @@ const OWN: &[&str] = &[
     "circuit_breaker",
     "filters",
     "on_filter_error",
+    "context_tokens",
 ];
 /// Taken out of the configuration and encrypted.
 const SECRET: &[&str] = &["api_key", "keys", "access_key_id", "access_key_secret", "session_token"];
@@ -189,6 +192,8 @@ impl ModelSpec {
             rate_limit: rate_limit(&m)?,
             filters: filters::names(&m)?,
             on_filter_error: filters::on_error(&m)?,
+            context_tokens: m
+                .get_if("context_tokens", "a number of tokens from 256 to 1000000000", |v| (256..=1_000_000_000).contains(v))?,
         };
         if spec.defaults.fallback.as_ref().and_then(FallbackChoice::name) == Some(instance) {
             return Err(ConfigError::invalid("config key \"fallback_instance\" names the model itself", "Name another model.".to_owned()));
@@ -440,6 +445,8 @@ mod tests {
             json!({"circuit_breaker": 3}),
             json!({"circuit_breaker": {"failures": 0}}),
             json!({"circuit_breaker": {"pause_ms": 120_001}}),
+            json!({"context_tokens": 255}),
+            json!({"context_tokens": "8k"}),
         ] {
             assert!(parse("openai", &bad).is_err(), "{bad}");
         }

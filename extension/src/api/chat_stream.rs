@@ -7,6 +7,7 @@ use pg_llm_sandbox::interrupt::Interrupt;
 use serde_json::{Value, json};
 
 use super::model_call;
+use super::session_chat::{Pending, Stored};
 use crate::backend::calls::{Args, Returned};
 use crate::backend::errors::{Failure, SqlError};
 use crate::backend::interrupts::MainThread;
@@ -20,21 +21,33 @@ sql_set_functions! {
 }
 
 /// A stream that a query pulls.
-struct Pulled {
+pub(super) struct Pulled {
     stream: AnswerStream,
     /// The call, where its answer is to be kept.
     to_keep: Option<Box<ChatCall>>,
+    /// The turn of a session that it is.
+    pub(super) turn: Option<Box<Pending>>,
+    stored: Option<Stored>,
     interrupt: Arc<MainThread>,
     on_error: OnError,
 }
 
 fn as_columns(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
-    Ok(begin(args, |options| model_call::refuse_error_objects(options.call.on_error, "Use pg_llm_chat_stream_json()."))?
-        .map(|pulled| Box::new(Columns { pulled, seq_no: 0 }) as Box<dyn Rows>))
+    Ok(begin(args, |options| model_call::refuse_error_objects(options.call.on_error, "Use pg_llm_chat_stream_json()."))?.map(columns))
 }
 
 fn as_json(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
-    Ok(begin(args, |_| Ok(()))?.map(|pulled| Box::new(JsonEvents(pulled)) as Box<dyn Rows>))
+    Ok(begin(args, |_| Ok(()))?.map(json_events))
+}
+
+/// As the rows of `pg_llm_chat_stream`.
+pub(super) fn columns(pulled: Pulled) -> Box<dyn Rows> {
+    Box::new(Columns { pulled, seq_no: 0 })
+}
+
+/// As the rows of `pg_llm_chat_stream_json`.
+pub(super) fn json_events(pulled: Pulled) -> Box<dyn Rows> {
+    Box::new(JsonEvents(pulled))
 }
 
 /// None for a NULL prompt.
@@ -45,16 +58,7 @@ fn begin(args: &Args<'_>, check: impl FnOnce(&ChatOptions) -> Result<(), SqlErro
     check(&options)?;
     let route = model_call::resolve_chat(args, &options)?;
     let on_error = model_call::on_error(options.call.on_error, &route);
-    let interrupt = MainThread::sending_rows();
-    let to_keep = cacheable(&route, &prompt, &options);
-    if let Some(call) = &to_keep
-        && let Some(outcome) = response_cache::find(call)?
-    {
-        let stream = AnswerStream::replaying(route, outcome, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
-        return Ok(Some(Pulled { stream, to_keep: None, interrupt, on_error }));
-    }
-    let stream = AnswerStream::new(route, &prompt, options, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
-    Ok(Some(Pulled { stream, to_keep, interrupt, on_error }))
+    Pulled::begin(route, &prompt, options, on_error).map(Some)
 }
 
 /// The call as the cache knows it, if it asks for the cache: a stream has the answer that it would have in one piece. A streamed answer has no `raw`, so that
@@ -67,6 +71,24 @@ fn cacheable(route: &Route, prompt: &str, options: &ChatOptions) -> Option<Box<C
 }
 
 impl Pulled {
+    /// A stream of this call, which asks when it is first pulled.
+    pub(super) fn begin(route: Route, prompt: &str, options: ChatOptions, on_error: OnError) -> Result<Self, Failure> {
+        let interrupt = MainThread::sending_rows();
+        let to_keep = cacheable(&route, prompt, &options);
+        if let Some(call) = &to_keep
+            && let Some(outcome) = response_cache::find(call)?
+        {
+            let stream = AnswerStream::replaying(route, outcome, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
+            return Ok(Self::of(stream, interrupt, on_error));
+        }
+        let stream = AnswerStream::new(route, prompt, options, Arc::clone(&interrupt) as Arc<dyn Interrupt>);
+        Ok(Self { to_keep, ..Self::of(stream, interrupt, on_error) })
+    }
+
+    fn of(stream: AnswerStream, interrupt: Arc<MainThread>, on_error: OnError) -> Self {
+        Self { stream, to_keep: None, turn: None, stored: None, interrupt, on_error }
+    }
+
     /// The next piece. An interrupt is raised; a failure of the call is for the caller to judge.
     fn next(&mut self) -> Result<Result<Option<Delta>, CallError>, Failure> {
         // Each row may be wanted at another depth of the stack.
@@ -80,6 +102,11 @@ impl Pulled {
         model_call::warn(&self.stream.take_warnings());
         if let (Ok(Some(Delta::End(outcome))), Some(call)) = (&next, &self.to_keep) {
             response_cache::keep(call, &outcome.chat)?;
+        }
+        if let Ok(Some(Delta::End(outcome))) = &next
+            && let Some(turn) = self.turn.take()
+        {
+            self.stored = Some(turn.store(&outcome.chat)?);
         }
         Ok(next)
     }
@@ -133,7 +160,7 @@ impl Rows for JsonEvents {
             Err(error) => match pulled.on_error {
                 OnError::Error => return Err(SqlError::from(error).into()),
                 OnError::Null => return Ok(None),
-                OnError::Object => of_type("error", model_call::error_object(pulled.stream.instance(), error)),
+                OnError::Object => error_event(pulled.stream.instance(), error),
             },
         };
         Ok(Some(vec![Returned::Json(event)]))
@@ -154,8 +181,19 @@ fn event(pulled: &Pulled, delta: Delta) -> Value {
         Delta::ToolCall(call) => {
             json!({"type": "tool_call", "index": call.index, "id": call.id, "name": call.name, "arguments": call.arguments})
         }
-        Delta::End(outcome) => of_type("final", outcome.to_json()),
+        Delta::End(outcome) => {
+            let mut answer = outcome.to_json();
+            if let Some(stored) = &pulled.stored {
+                stored.describe(&mut answer);
+            }
+            of_type("final", answer)
+        }
     }
+}
+
+/// A failure as the last event.
+pub(super) fn error_event(instance: &str, error: CallError) -> Value {
+    of_type("error", model_call::error_object(instance, error))
 }
 
 fn of_type(kind: &str, mut event: Value) -> Value {

@@ -19,6 +19,8 @@ mod models;
 mod modules;
 mod parallel_chat;
 mod providers;
+mod session_chat;
+mod sessions;
 mod text2sql;
 
 use crate::backend::errors::{SqlError, State};

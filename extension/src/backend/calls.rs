@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString};
 use std::{ptr, slice};
 
 use pgrx::pg_sys::{Datum, Oid};
-use pgrx::{IntoDatum, pg_sys};
+use pgrx::{FromDatum, IntoDatum, pg_sys};
 use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -25,8 +25,11 @@ pub(crate) struct Args<'a> {
 #[derive(Debug)]
 pub(crate) enum Returned {
     Null,
+    /// Of a function that is declared to return void.
+    Void,
     Bool(bool),
     Int(i32),
+    /// A bigint, or the microseconds of a timestamptz.
     Long(i64),
     Float(f64),
     Text(String),
@@ -62,6 +65,18 @@ impl Args<'_> {
     /// A boolean.
     pub(crate) fn boolean(&self, index: usize) -> Option<bool> {
         self.datum(index).map(|d| d.value() & 1 != 0)
+    }
+
+    /// An integer.
+    pub(crate) fn int(&self, index: usize) -> Option<i32> {
+        // SAFETY: SQL declares this argument integer, which is passed by value.
+        self.datum(index).and_then(|d| unsafe { i32::from_datum(d, false) })
+    }
+
+    /// A bigint.
+    pub(crate) fn long(&self, index: usize) -> Option<i64> {
+        // SAFETY: SQL declares this argument bigint, which is passed by value on the machines that Postgres is built for here.
+        self.datum(index).and_then(|d| unsafe { i64::from_datum(d, false) })
     }
 
     /// A text, in UTF-8 whatever the database's encoding is.
@@ -147,6 +162,7 @@ impl Returned {
     pub(super) fn into_datum(self, declared: Oid) -> Result<Option<Datum>, SqlError> {
         match self {
             Self::Null => Ok(None),
+            Self::Void => Ok(Some(Datum::null())),
             Self::Bool(value) => Ok(Some(Datum::from(value))),
             Self::Int(value) => Ok(Some(Datum::from(value))),
             Self::Long(value) => Ok(Some(Datum::from(value))),

@@ -47,6 +47,8 @@ pub(crate) enum State {
     TooLarge,
     /// 54001: not enough stack left.
     StackDepth,
+    /// 25006: something is to be stored in a transaction that cannot.
+    ReadOnly,
     /// 57014: cancelled.
     Cancelled,
     /// 0A000: the provider or this server cannot do it.
@@ -78,6 +80,7 @@ impl State {
             Self::NoResources => PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
             Self::TooLarge => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::StackDepth => PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX,
+            Self::ReadOnly => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::Cancelled => PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
             Self::Unsupported => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::SetUp | Self::Disabled => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -16,5 +16,6 @@ mod provider_versions;
 mod query;
 pub(crate) mod response_cache;
 pub(crate) mod route;
+pub(crate) mod sessions;
 pub(crate) mod user_tables;
 pub(crate) mod vector_type;
