@@ -266,5 +266,27 @@ SELECT c.instance_name,
  GROUP BY c.instance_name, c.role;
 COMMENT ON VIEW @extschema@.pg_llm_cache IS 'What the response cache holds: of the current role, of models that it owns, and, with role NULL, what is shared of models that it may use.';
 
+CREATE VIEW @extschema@.pg_llm_feedback WITH (security_barrier) AS
+SELECT f.id, f.request_id, f.role, f.instance_name, f.model_name, f.rating, f.feedback, f.metadata, f.at
+  FROM _pg_llm_catalog.feedback f
+ WHERE pg_catalog.pg_has_role(current_user, f.role, 'USAGE');
+COMMENT ON VIEW @extschema@.pg_llm_feedback IS 'Ratings of answers, with their words: of the roles whose rights the current one has.';
+
+CREATE VIEW @extschema@.pg_llm_ratings WITH (security_barrier) AS
+SELECT f.instance_name,
+       f.model_name,
+       f.metadata ->> 'prompt' AS prompt,
+       count(*) AS ratings,
+       round(avg(f.rating), 2) AS average,
+       count(*) FILTER (WHERE f.rating <= 2) AS bad,
+       count(*) FILTER (WHERE f.rating >= 4) AS good,
+       max(f.at) AS latest
+  FROM _pg_llm_catalog.feedback f
+ WHERE pg_catalog.pg_has_role(current_user, f.role, 'USAGE') OR pg_catalog.pg_has_role(current_user, 'pg_monitor', 'USAGE')
+ GROUP BY 1, 2, 3;
+COMMENT ON VIEW @extschema@.pg_llm_ratings IS
+'Ratings by model and by the prompt that their metadata names: of the roles whose rights the current one has, and of all for members of pg_monitor.';
+
+GRANT SELECT ON @extschema@.pg_llm_feedback, @extschema@.pg_llm_ratings TO PUBLIC;
 GRANT SELECT ON @extschema@.pg_llm_models, @extschema@.pg_llm_providers, @extschema@.pg_llm_filters, @extschema@.pg_llm_modules, @extschema@.pg_llm_provider_versions,
     @extschema@.pg_llm_stat_limits, @extschema@.pg_llm_cache TO PUBLIC;

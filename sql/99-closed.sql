@@ -20,6 +20,8 @@ CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.se
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
 CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.session_messages
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
+CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.feedback
+    FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
 ALTER TABLE _pg_llm_catalog.provider_versions ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.provider_owners ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.filter_owners ENABLE ALWAYS TRIGGER guard_row;
@@ -28,6 +30,7 @@ ALTER TABLE _pg_llm_catalog.ledger ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.traces ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.sessions ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.session_messages ENABLE ALWAYS TRIGGER guard_row;
+ALTER TABLE _pg_llm_catalog.feedback ENABLE ALWAYS TRIGGER guard_row;
 
 -- ALTER DEFAULT PRIVILEGES is for what its role makes later, and this script is made by it. It is not to open the catalog, nor to hand out what only the
 -- administrator grants. Nor is it to take from the functions that users call what those are made of.

@@ -11,6 +11,7 @@ mod embeddings;
 mod endurance;
 mod errors;
 mod fallback;
+mod feedback;
 mod filter_catalog;
 mod filters;
 mod hostile;

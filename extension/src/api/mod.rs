@@ -8,6 +8,7 @@ mod chat_stream;
 mod default_privileges;
 mod doctor;
 mod embeddings;
+mod feedback;
 mod filters;
 mod limits;
 mod map;

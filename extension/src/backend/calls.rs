@@ -79,6 +79,12 @@ impl Args<'_> {
         self.datum(index).and_then(|d| unsafe { i64::from_datum(d, false) })
     }
 
+    /// A uuid.
+    pub(crate) fn uuid(&self, index: usize) -> Option<[u8; 16]> {
+        // SAFETY: SQL declares this argument uuid: 16 bytes, by reference.
+        self.datum(index).map(|d| unsafe { *d.cast_mut_ptr::<[u8; 16]>() })
+    }
+
     /// A text, in UTF-8 whatever the database's encoding is.
     pub(crate) fn text(&self, index: usize) -> Result<Option<String>, SqlError> {
         self.datum(index).map(|d| encoding::from_server(detoasted(d).bytes())).transpose()

@@ -4,6 +4,7 @@ pub(crate) mod builtin;
 pub(crate) mod builtin_filters;
 pub(crate) mod default_privileges;
 mod embedded;
+pub(crate) mod feedback;
 pub(crate) mod filters;
 pub(crate) mod grants;
 pub(crate) mod keys;
