@@ -29,6 +29,8 @@ CREATE TABLE _pg_llm_catalog.session_messages (
     role       text        NOT NULL CHECK (role OPERATOR(pg_catalog.=) ANY (ARRAY['system', 'user', 'assistant', 'tool'])),
     -- All parts of it, as the option messages takes them: JSON in UTF-8, whatever the database's encoding is.
     message    bytea       NOT NULL,
+    -- The model_type that said it: thinking and signatures go back to no other. NULL: they are the caller's.
+    provider   text,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (session_id, id)
 );

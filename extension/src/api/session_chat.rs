@@ -3,6 +3,9 @@
 //! The session's row is locked before the call and until the transaction ends, so that the next caller sees this turn. What is said is stored after the call has gone
 //! well and in the same transaction: what fails, or is cancelled or rolled back, leaves the session as it was.
 
+use std::iter;
+use std::sync::Arc;
+
 use pg_llm_gateway::history::{self, History, SessionOptions, Turn};
 use pg_llm_gateway::ledger::{Origin, Via};
 use pg_llm_gateway::{CallError, ChatCall, ChatOutcome, OnError, Route};
@@ -143,9 +146,9 @@ impl Asked {
             Ok(history) => history,
             Err(error) => return ended(Err(error)),
         };
-        let prepared = history.prepare(&self.turn);
+        let prepared = history.prepare(&self.turn, &self.route.model_type);
+        let pending = Pending { session: self.session.id, turn: self.turn, types: types(&self.route), earlier: prepared.earlier, summary };
         let call = ChatCall::new(self.route, &prepared.prompt, prepared.options);
-        let pending = Pending { session: self.session.id, turn: self.turn, earlier: prepared.earlier, summary };
         match chat::answered(&call)? {
             Ok(outcome) => {
                 let stored = pending.store(&outcome)?;
@@ -160,12 +163,18 @@ impl Asked {
             Ok(history) => history,
             Err(error) => return Ok(Err(error)),
         };
-        let prepared = history.prepare(&self.turn);
-        let pending = Pending { session: self.session.id, turn: self.turn, earlier: prepared.earlier, summary };
+        let prepared = history.prepare(&self.turn, &self.route.model_type);
+        let pending = Pending { session: self.session.id, turn: self.turn, types: types(&self.route), earlier: prepared.earlier, summary };
         let mut pulled = Pulled::begin(self.route, &prepared.prompt, prepared.options, self.on_error)?;
         pulled.turn = Some(Box::new(pending));
         Ok(Ok(pulled))
     }
+}
+
+/// The models that may answer, each with its type.
+fn types(route: &Route) -> Vec<(String, Arc<str>)> {
+    let fallbacks = route.fallbacks.iter().filter_map(|fallback| fallback.route.as_ref().ok());
+    iter::once(route).chain(fallbacks).map(|route| (route.instance.clone(), Arc::clone(&route.model_type))).collect()
 }
 
 /// A summary that was made for a turn.
@@ -179,6 +188,7 @@ struct Made {
 pub(super) struct Pending {
     session: String,
     turn: Turn,
+    types: Vec<(String, Arc<str>)>,
     /// How many earlier messages went along.
     earlier: usize,
     summary: Option<Made>,
@@ -188,7 +198,8 @@ impl Pending {
     /// Stores the turn, now that it has ended well.
     pub(super) fn store(self, outcome: &ChatOutcome) -> Result<Stored, Failure> {
         let summary = self.summary.as_ref().map(|made| Summary { text: &made.text, up_to: made.up_to });
-        let said = self.turn.said(outcome);
+        let answering = self.types.iter().find(|(instance, _)| *instance == outcome.instance).map(|(_, model_type)| &**model_type);
+        let said = self.turn.said(outcome, answering);
         let messages = sessions::add(&self.session, &outcome.request_id.to_string(), &said, summary.as_ref())?;
         Ok(Stored { session: self.session, messages, earlier: self.earlier, summary: self.summary.map(|made| made.outcome) })
     }

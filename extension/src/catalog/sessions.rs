@@ -39,10 +39,10 @@ static LOCK: Statement = Statement::new(
 static RECENT: Statement = Statement::new(
     "WITH start AS (SELECT GREATEST($2, LEAST($3, COALESCE((SELECT pg_catalog.max(u.id) FROM _pg_llm_catalog.session_messages u \
                      WHERE u.session_id OPERATOR(pg_catalog.=) $1 AND u.role OPERATOR(pg_catalog.=) 'user'), 1) OPERATOR(pg_catalog.-) 1)) AS id) \
-     SELECT m.id::pg_catalog.int8, m.message, start.id FROM start, _pg_llm_catalog.session_messages m \
+     SELECT m.id::pg_catalog.int8, m.message, start.id, m.provider FROM start, _pg_llm_catalog.session_messages m \
       WHERE m.session_id OPERATOR(pg_catalog.=) $1 AND m.role OPERATOR(pg_catalog.=) 'system' AND m.id OPERATOR(pg_catalog.<=) start.id \
      UNION ALL \
-     SELECT m.id::pg_catalog.int8, m.message, start.id FROM start, _pg_llm_catalog.session_messages m \
+     SELECT m.id::pg_catalog.int8, m.message, start.id, m.provider FROM start, _pg_llm_catalog.session_messages m \
       WHERE m.session_id OPERATOR(pg_catalog.=) $1 AND m.id OPERATOR(pg_catalog.>) start.id \
      ORDER BY 1",
     &[TEXTOID, INT8OID, INT8OID],
@@ -54,9 +54,9 @@ static TURN: Statement = Statement::new(
     &[TEXTOID, INT8OID, TEXTOID, INT8OID],
 );
 static SAY: Statement = Statement::new(
-    "INSERT INTO _pg_llm_catalog.session_messages (session_id, id, request_id, role, message) \
-     VALUES ($1, $2::pg_catalog.int4, $3::pg_catalog.uuid, $4, $5)",
-    &[TEXTOID, INT8OID, TEXTOID, TEXTOID, BYTEAOID],
+    "INSERT INTO _pg_llm_catalog.session_messages (session_id, id, request_id, role, message, provider) \
+     VALUES ($1, $2::pg_catalog.int4, $3::pg_catalog.uuid, $4, $5, $6)",
+    &[TEXTOID, INT8OID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID],
 );
 static SET_MAX: Statement = Statement::new(
     of_owner!("UPDATE _pg_llm_catalog.sessions s SET max_messages = $3::pg_catalog.int4 WHERE", "$2", " RETURNING true"),
@@ -105,8 +105,8 @@ static FORK: Statement = Statement::new(
     &[TEXTOID, OIDOID, INT8OID],
 );
 static COPY: Statement = Statement::new(
-    "INSERT INTO _pg_llm_catalog.session_messages (session_id, id, request_id, role, message, created_at) \
-     SELECT $2, m.id, m.request_id, m.role, m.message, m.created_at FROM _pg_llm_catalog.session_messages m \
+    "INSERT INTO _pg_llm_catalog.session_messages (session_id, id, request_id, role, message, provider, created_at) \
+     SELECT $2, m.id, m.request_id, m.role, m.message, m.provider, m.created_at FROM _pg_llm_catalog.session_messages m \
       WHERE m.session_id OPERATOR(pg_catalog.=) $1 AND m.id OPERATOR(pg_catalog.<=) $3",
     &[TEXTOID, TEXTOID, INT8OID],
 );
@@ -217,7 +217,7 @@ pub(crate) fn recent(session: &Locked, to_summarize: bool) -> Result<Recent, Sql
     let rows = RECENT.write(&[Param::Text(&session.id), Param::Long(session.summarized_to), Param::Long(from)])?;
     let messages = rows.iter().map(|row| {
         let id = long(row, 0);
-        Earlier::read(id, &row.bytes(1).unwrap_or_default()).ok_or_else(|| damaged(&session.id, id))
+        Earlier::read(id, &row.bytes(1).unwrap_or_default(), row.text(3)?).ok_or_else(|| damaged(&session.id, id))
     });
     let start = rows.first().map_or(0, |row| long(row, 2));
     Ok(Recent { messages: messages.collect::<Result<_, _>>()?, whole: start <= session.summarized_to })
@@ -235,7 +235,10 @@ pub(crate) fn add(session: &str, request_id: &str, said: &[Said], summary: Optio
     let rows = TURN.write(&[Param::Text(session), Param::Long(count), text, Param::Long(up_to)])?;
     let total = rows.first().and_then(|row| row.long(0)).ok_or_else(|| unknown(session))?;
     for (said, id) in said.iter().zip(total - count + 1..) {
-        SAY.write(&[Param::Text(session), Param::Long(id), Param::Text(request_id), Param::Text(said.role), Param::Bytes(&said.json)])?;
+        let provider = said.provider.as_deref().map_or(Param::Null, Param::Text);
+        let message =
+            [Param::Text(session), Param::Long(id), Param::Text(request_id), Param::Text(said.role), Param::Bytes(&said.json), provider];
+        SAY.write(&message)?;
     }
     Ok(total)
 }

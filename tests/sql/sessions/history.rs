@@ -102,6 +102,34 @@ fn thinking_goes_back_with_its_signature() {
 }
 
 #[test]
+fn thinking_of_one_provider_is_not_sent_to_another() {
+    let mut asked = Asked::at(Upstream::start(), json!({}));
+    asked.add("anthropic", "thinker", &json!({"model_name": "claude-test", "max_tokens": 100}));
+    asked.add("anthropic", "m", &json!({"model_name": "claude-other", "max_tokens": 100}));
+    asked.add("gemini", "other", &json!({"model_name": "gemini-test"}));
+    let content = json!([{"type": "thinking", "thinking": "pondering", "signature": "c2ln"}, {"type": "text", "text": "Hi"}]);
+    let anthropic = json!({
+        "id": "msg_test", "type": "message", "role": "assistant", "model": "claude-test", "content": content, "stop_reason": "end_turn",
+        "stop_sequence": null, "usage": {"input_tokens": 5, "output_tokens": 9},
+    });
+    let gemini = json!({"candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": "Ho"}]}, "finishReason": "STOP"}]});
+    asked
+        .upstream
+        .otherwise(move |request| Reply::json(200, if request.path().contains("messages") { anthropic.clone() } else { gemini.clone() }));
+    let id = session(&mut asked.client, 10);
+    value::<String>(&mut asked.client, "SELECT pg_llm_multi_turn_chat('thinker', $1, 'one')", &[&id]);
+    value::<String>(&mut asked.client, "SELECT pg_llm_multi_turn_chat('other', $1, 'two')", &[&id]);
+    let told = asked.sent().to_string();
+    assert!(told.contains("Hi") && !told.contains("c2ln") && !told.contains("pondering"), "{told}");
+    // To its own kind, it goes back.
+    say(&mut asked.client, &id, "three");
+    assert_eq!(asked.sent()["messages"][1]["content"], content);
+    let fork: String = value(&mut asked.client, "SELECT pg_llm_fork_session($1)", &[&id]);
+    value::<String>(&mut asked.client, "SELECT pg_llm_multi_turn_chat('other', $1, 'four')", &[&fork]);
+    assert!(!asked.sent().to_string().contains("c2ln"));
+}
+
+#[test]
 fn images_go_along_with_the_next_prompt() {
     let mut asked = Asked::echo();
     let id = session(&mut asked.client, 10);

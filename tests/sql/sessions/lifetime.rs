@@ -120,3 +120,22 @@ fn a_dump_restores_sessions_with_their_owners() {
     }
     cluster.assert_no_crash();
 }
+
+#[test]
+fn a_standby_shows_sessions_and_makes_no_turn() {
+    let cluster = Cluster::start(&settings());
+    let database = cluster.database();
+    let upstream = Upstream::start_echo();
+    let mut client = database.superuser();
+    let config = json!({ "api_endpoint": format!("{}/v1", upstream.url()) });
+    client.execute("SELECT pg_llm_add_model('openai-compatible', 'm', 'sk-12345678', $1)", &[&config]).unwrap();
+    let id = session(&mut client, 10);
+    say(&mut client, &id, "one");
+    let standby = cluster.standby();
+    let mut there = database.on(&standby).superuser();
+    assert_eq!(said(&mut there, &id).len(), 2);
+    assert_eq!(value::<Value>(&mut there, "SELECT pg_llm_get_session($1)", &[&id])["message_count"], json!(2));
+    assert_eq!(code(&mut there, "SELECT pg_llm_multi_turn_chat('m', $1, 'two')", &[&id]), "25006");
+    assert_eq!(upstream.requests().len(), 1);
+    standby.assert_no_crash();
+}

@@ -29,12 +29,28 @@ pub struct Earlier {
     /// Its place in the conversation, from 1.
     pub id: i64,
     message: Message,
+    /// The model type that said it.
+    provider: Option<String>,
 }
 
 impl Earlier {
     /// Reads what [`Said`] holds; none for what is no message.
-    pub fn read(id: i64, json: &[u8]) -> Option<Self> {
-        messages::read(&serde_json::from_slice(json).ok()?).map(|message| Self { id, message })
+    pub fn read(id: i64, json: &[u8], provider: Option<String>) -> Option<Self> {
+        messages::read(&serde_json::from_slice(json).ok()?).map(|message| Self { id, message, provider })
+    }
+
+    /// As it is said to a model of this type. Thinking, and what is signed, mean something to who said them alone: others refuse them.
+    fn told(&self, model_type: &str) -> Message {
+        let mut message = self.message.clone();
+        if self.provider.as_deref().is_some_and(|provider| provider != model_type) {
+            message.parts.retain(|part| !matches!(part, Part::Thinking(_)));
+            for part in &mut message.parts {
+                if let Part::ToolCall(call) = part {
+                    call.signature = None;
+                }
+            }
+        }
+        message
     }
 }
 
@@ -45,11 +61,14 @@ pub struct Said {
     pub role: &'static str,
     /// The whole message, as the option `messages` takes it: UTF-8.
     pub json: Vec<u8>,
+    /// The type of the model that said it; none where the caller did.
+    pub provider: Option<String>,
 }
 
 impl Said {
     fn of(message: &Message) -> Self {
-        Self { role: messages::role_name(message.role), json: messages::of_role(message.role, &message.parts).to_string().into_bytes() }
+        let json = messages::of_role(message.role, &message.parts).to_string().into_bytes();
+        Self { role: messages::role_name(message.role), json, provider: None }
     }
 }
 
@@ -106,11 +125,12 @@ impl Turn {
         &self.options
     }
 
-    /// What it adds to the conversation, with this outcome: all that was said, as it was said.
-    pub fn said(&self, outcome: &ChatOutcome) -> Vec<Said> {
+    /// What it adds to the conversation, with this outcome of a model of this type: all that was said, as it was said.
+    pub fn said(&self, outcome: &ChatOutcome, model_type: Option<&str>) -> Vec<Said> {
         let prompt = chat::user_message(&self.prompt, &self.options);
-        let answer = Message { role: Role::Assistant, parts: outcome.answer.parts.clone() };
-        self.options.messages.iter().chain(&prompt).chain([&answer]).map(Said::of).collect()
+        let answer = Said::of(&Message { role: Role::Assistant, parts: outcome.answer.parts.clone() });
+        let answer = Said { provider: model_type.map(str::to_owned), ..answer };
+        self.options.messages.iter().chain(&prompt).map(Said::of).chain([answer]).collect()
     }
 }
 
@@ -203,11 +223,11 @@ impl History {
         cut::at(&self.earlier, self.whole, goes_on, &bounds.of(room))
     }
 
-    /// The turn's call.
-    pub fn prepare(&self, turn: &Turn) -> Prepared {
+    /// The turn's call, of a model of this type.
+    pub fn prepare(&self, turn: &Turn, model_type: &str) -> Prepared {
         let (left_out, sent) = self.earlier.split_at(self.sent_from.min(self.earlier.len()));
         let instructions = left_out.iter().filter(|earlier| earlier.message.role == Role::System);
-        let mut messages: Vec<Message> = instructions.chain(sent).map(|earlier| earlier.message.clone()).collect();
+        let mut messages: Vec<Message> = instructions.chain(sent).map(|earlier| earlier.told(model_type)).collect();
         let earlier = messages.len();
         messages.extend(turn.options.messages.iter().cloned());
         let mut prompt = turn.prompt.clone();

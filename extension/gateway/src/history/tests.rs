@@ -27,7 +27,7 @@ fn conversation(word: &str) -> Vec<Earlier> {
         'c' => call("1"),
         _ => result("1"),
     };
-    word.chars().zip(1..).map(|(letter, id)| Earlier { id, message: message(letter) }).collect()
+    word.chars().zip(1..).map(|(letter, id)| Earlier { id, message: message(letter), provider: None }).collect()
 }
 
 fn cut(word: &str, messages: usize) -> usize {
@@ -106,7 +106,7 @@ fn calls_without_their_results_are_refused_by_their_ids() {
 fn what_is_sent_is_instructions_then_turns_then_what_is_said_now() {
     let mut history = History::new(conversation("suaua"), true, None);
     history.sent_from = 3;
-    let prepared = history.prepare(&turn("now", vec![result("9")]));
+    let prepared = history.prepare(&turn("now", vec![result("9")]), "t");
     let roles: Vec<Role> = prepared.options.messages.iter().map(|message| message.role).collect();
     assert_eq!((roles, prepared.earlier), (vec![Role::System, Role::User, Role::Assistant, Role::Tool], 3));
     assert_eq!(prepared.prompt, "now");
@@ -116,13 +116,13 @@ fn what_is_sent_is_instructions_then_turns_then_what_is_said_now() {
 fn a_summary_stands_in_the_first_users_message_that_is_sent() {
     let mut history = History::new(conversation("suaua"), true, None);
     history.replace(3, "They met.".to_owned());
-    let prepared = history.prepare(&turn("now", vec![]));
+    let prepared = history.prepare(&turn("now", vec![]), "t");
     let sent: Vec<(Role, usize)> = prepared.options.messages.iter().map(|message| (message.role, message.parts.len())).collect();
     assert_eq!(sent, [(Role::System, 1), (Role::User, 2), (Role::Assistant, 1)]);
     assert!(matches!(&prepared.options.messages[1].parts[0], Part::Text(text) if text.contains("They met.")));
     // With no other, in the prompt.
     history.replace(5, "They parted.".to_owned());
-    let prepared = history.prepare(&turn("now", vec![]));
+    let prepared = history.prepare(&turn("now", vec![]), "t");
     assert!(prepared.prompt.contains("They parted.") && prepared.prompt.ends_with("\n\nnow"), "{}", prepared.prompt);
     assert_eq!(prepared.earlier, 1);
 }
@@ -131,10 +131,22 @@ fn a_summary_stands_in_the_first_users_message_that_is_sent() {
 fn what_is_kept_of_a_message_is_all_of_it() {
     for earlier in conversation("suact") {
         let said = Said::of(&earlier.message);
-        assert_eq!(Earlier::read(earlier.id, &said.json), Some(earlier));
+        assert_eq!(Earlier::read(earlier.id, &said.json, None), Some(earlier));
     }
-    assert_eq!(Earlier::read(1, b"{}"), None);
-    assert_eq!(Earlier::read(1, b"\xff"), None);
+    assert_eq!(Earlier::read(1, b"{}", None), None);
+    assert_eq!(Earlier::read(1, b"\xff", None), None);
     assert_eq!(Shown::read(&Said::of(&result("1")).json).unwrap().text, "r");
     assert_eq!(Shown::read(&Said::of(&call("1")).json).unwrap().text, "");
+}
+
+#[test]
+fn thinking_and_signatures_go_back_to_who_said_them_and_to_no_other() {
+    let mut said = call("1");
+    if let Some(Part::ToolCall(call)) = said.parts.last_mut() {
+        call.signature = Some("s".to_owned());
+    }
+    let earlier = Earlier { id: 1, message: said.clone(), provider: Some("gemini".to_owned()) };
+    assert_eq!(earlier.told("gemini"), said);
+    assert_eq!(earlier.told("anthropic").parts, call("1").parts[1..]);
+    assert_eq!(Earlier { provider: None, ..earlier }.told("anthropic"), said, "what the caller gives is the caller's");
 }
