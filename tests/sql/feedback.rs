@@ -57,11 +57,11 @@ fn a_rating_of_ones_own_call_is_seen_by_model_and_prompt() {
     let expected = [(ONE, 2, None, "m"), (TWO, 4, Some(""), "fallback"), (WHOLE, 3, None, "a")];
     assert_eq!(seen, expected.map(|(id, rating, words, model)| (id.to_owned(), rating, words.map(str::to_owned), model.to_owned())));
     assert_eq!(rows[0].get::<_, Value>(4), json!({"prompt": "greeting", "by": "Ada"}));
-    let ratings = "SELECT jsonb_agg(jsonb_build_array(instance_name, model_name, prompt, ratings, average, bad, good) ORDER BY instance_name) FROM pg_llm_ratings";
+    let ratings = "SELECT jsonb_agg(jsonb_build_array(instance_name, model_name, prompt, ratings, average::text, bad, good) ORDER BY instance_name) FROM pg_llm_ratings";
     let expected = json!([
-        ["a", "model of a", null, 1, 3.00, 0, 0],
-        ["fallback", "model of fallback", null, 1, 4.00, 0, 1],
-        ["m", "model of m", "greeting", 1, 2.00, 1, 0]
+        ["a", "model of a", null, 1, "3.00", 0, 0],
+        ["fallback", "model of fallback", null, 1, "4.00", 0, 1],
+        ["m", "model of m", "greeting", 1, "2.00", 1, 0]
     ]);
     assert_eq!(value::<Value>(&mut client, ratings, &[]), expected);
     // Others see neither; who monitors sees numbers and no words.

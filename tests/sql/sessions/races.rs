@@ -76,19 +76,10 @@ fn in_a_transaction_that_sees_as_of_its_beginning_the_second_caller_is_told_befo
         assert_eq!(db_error(second.finish(DEADLINE).result).code().code(), "40001", "{level}");
         assert_eq!(requests(&asked), 1, "{level}");
         // Alone, it works there as well, turn after turn.
-        let mut transaction = asked.client.build_transaction().isolation_level(match level {
-            "SERIALIZABLE" => pg_llm_tests::postgres::IsolationLevel::Serializable,
-            _ => pg_llm_tests::postgres::IsolationLevel::RepeatableRead,
-        });
-        let mut transaction = {
-            transaction = transaction.read_only(false);
-            transaction.start().unwrap()
-        };
-        asked.upstream.otherwise(|_| openai::completion("more"));
-        for _ in 0..2 {
-            transaction.query_one("SELECT pg_llm_multi_turn_chat('m', $1, 'x')", &[&id]).unwrap();
-        }
-        transaction.commit().unwrap();
+        asked.client.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}")).unwrap();
+        say(&mut asked.client, &id, "x");
+        say(&mut asked.client, &id, "y");
+        asked.client.batch_execute("COMMIT").unwrap();
         assert_eq!(said(&mut asked.client, &id).len(), 6);
     }
 }
@@ -118,26 +109,22 @@ fn many_callers_of_one_session_lose_no_turn() {
     let mut asked = Asked::echo();
     let id = session(&mut asked.client, 1000);
     let (callers, turns) = (4, 10);
-    let running: Vec<Running> = (0..callers)
-        .map(|caller| {
-            let sql = format!("SELECT pg_llm_multi_turn_chat('m', '{id}', '{caller} ' || i) FROM generate_series(1, 1) AS i;");
-            Running::start(asked.database.superuser(), &vec![sql; turns].concat().replace("; ", ";\n"))
-        })
-        .collect();
-    for caller in running {
-        caller.finish(DEADLINE).result.unwrap();
-    }
+    std::thread::scope(|scope| {
+        for caller in 0..callers {
+            let (mut client, id) = (asked.database.superuser(), &id);
+            scope.spawn(move || (0..turns).for_each(|turn| drop(say(&mut client, id, &format!("{caller} {turn}")))));
+        }
+    });
     let all = said(&mut asked.client, &id);
     assert_eq!(all.len(), callers * turns * 2);
     for turn in all.chunks(2) {
         assert_eq!(turn[1], turn[0].replace("user: ", "assistant: You said: "));
     }
-    // Serialised: each went with all that was said before it.
-    let mut lengths: Vec<usize> =
-        asked.upstream.requests().iter().map(|request| request.json()["messages"].as_array().map_or(0, Vec::len)).collect();
+    // One after another: each went with all that was said before it.
+    let sent = |request: &pg_llm_upstream::Received| request.json()["messages"].as_array().map_or(0, Vec::len);
+    let mut lengths: Vec<usize> = asked.upstream.requests().iter().map(sent).collect();
     lengths.sort_unstable();
-    lengths.dedup();
-    assert!(lengths.len() > callers, "{lengths:?}");
+    assert_eq!(lengths, (0..callers * turns).map(|before| before * 2 + 1).collect::<Vec<_>>());
 }
 
 #[test]
