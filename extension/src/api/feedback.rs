@@ -34,7 +34,7 @@ fn record(args: &Args<'_>) -> Result<Returned, Failure> {
             .hint("It is the request_id of a call that you made, until the ledger forgets it.")
             .into());
     };
-    let rating = Rating { rating, words: words.as_deref(), metadata: &metadata };
+    let rating = Rating { stars: rating, words: words.as_deref(), metadata: &metadata };
     Ok(Returned::Long(feedback::record(&request_id, role, &answerer, &rating)?))
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn answerer(request_id: &str, role: Oid) -> Result<Option<Answerer>, 
 /// A rating.
 pub(crate) struct Rating<'r> {
     /// 1 to 5.
-    pub(crate) rating: i32,
+    pub(crate) stars: i32,
     pub(crate) words: Option<&'r str>,
     /// An object.
     pub(crate) metadata: &'r Value,
@@ -67,7 +67,7 @@ pub(crate) fn record(request_id: &str, role: Oid, answerer: &Answerer, rating: &
     let rows = RECORD.write(&[
         Param::Text(request_id),
         Param::Role(role),
-        Param::Long(rating.rating.into()),
+        Param::Long(rating.stars.into()),
         text(rating.words),
         Param::Text(&metadata),
         text(answerer.instance.as_deref()),
