@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
 mod batch;
+mod budgets;
 mod cancel;
 mod chat;
+mod cost;
 mod docs;
 mod egress;
 mod embeddings;
@@ -19,6 +21,7 @@ mod keys;
 mod limits;
 mod models;
 mod modules;
+mod monitoring;
 mod nulls;
 mod objects;
 mod other_languages;

@@ -8,12 +8,15 @@ use pg_llm_sandbox::types::Usage;
 use pg_llm_sandbox::{CallError as SandboxCallError, Grant, LogLine};
 use uuid::Uuid;
 
+use crate::admission::estimate::Expected;
 use crate::admission::{self, Denied, Permit, Settlement};
+use crate::budget::Budget;
 use crate::call_log::CallLog;
 use crate::call_options::CallOptions;
 use crate::error::{CallError, ErrorKind};
 use crate::filters::Side;
 use crate::ledger::{Account, Ledger, Operation, Origin, Via};
+use crate::price::{Cost, Currency, Price, Spent};
 use crate::retry::{DEFAULT_ATTEMPTS, Idempotence, wait_before_retry};
 use crate::route::Route;
 
@@ -30,10 +33,12 @@ pub(crate) struct Attempts {
     log: CallLog,
     /// Its answers are filtered: what its provider logs may hold what filters would not let through.
     private: bool,
-    /// What a request will take of the model's tokens, as far as that can be known before.
-    tokens: u32,
-    /// The model's tokens are limited.
-    tokens_count: bool,
+    /// What a request will take, as far as that can be known before.
+    expected: Expected,
+    /// Somebody wants to know: tokens are limited, or there are budgets.
+    expects: bool,
+    price: Option<Arc<Price>>,
+    budgets: Arc<[Budget]>,
     /// Of the request at hand, from before it is made until all of its answer is there.
     permit: Option<Permit>,
     /// What the ledger is told.
@@ -52,8 +57,10 @@ impl Attempts {
             made: 0,
             log: CallLog::default(),
             private: route.filters.watches_answers(),
-            tokens: 0,
-            tokens_count: route.spec.rate_limit.tpm.is_some(),
+            expected: Expected::default(),
+            expects: route.spec.rate_limit.tpm.is_some() || !route.budgets.is_empty(),
+            price: route.spec.price.clone(),
+            budgets: Arc::clone(&route.budgets),
             permit: None,
             account: Account::of(route),
         }
@@ -70,7 +77,17 @@ impl Attempts {
     }
 
     fn with_account(&self, account: Account) -> Self {
-        Self { instance: self.instance.clone(), made: 0, log: CallLog::default(), tokens: 0, permit: None, account, ..*self }
+        Self {
+            instance: self.instance.clone(),
+            made: 0,
+            log: CallLog::default(),
+            expected: Expected::default(),
+            price: self.price.clone(),
+            budgets: Arc::clone(&self.budgets),
+            permit: None,
+            account,
+            ..*self
+        }
     }
 
     /// The same for requests of this kind.
@@ -113,16 +130,49 @@ impl Attempts {
         self.log.append(other.log);
     }
 
-    /// What a request of this call will take of the model's tokens.
-    pub(crate) fn expect_tokens(&mut self, estimate: impl FnOnce() -> u32) {
-        self.tokens = if self.tokens_count { estimate() } else { 0 };
+    /// What a request of this call will take.
+    pub(crate) fn expect_tokens(&mut self, estimate: impl FnOnce() -> Expected) {
+        self.expected = if self.expects { estimate() } else { Expected::default() };
+    }
+
+    fn expected_cost(&self) -> Option<(Cost, Currency)> {
+        let Expected { input, output } = self.expected;
+        self.price.as_ref().map(|price| (price.estimate(input, output), price.currency))
     }
 
     /// All of an answer is there; it took so much.
     pub(crate) fn answered(&mut self, usage: Option<&Usage>) {
         if let Some(permit) = self.permit.take() {
-            permit.settle(Settlement::answered(usage));
+            let cost = self.bill(usage);
+            permit.settle(Settlement { cost, ..Settlement::answered(usage) });
             self.account.answered(usage);
+        }
+    }
+
+    /// What a request that was answered cost, where that is known. Else the caller is warned, if somebody counts on it.
+    fn bill(&mut self, usage: Option<&Usage>) -> Option<Cost> {
+        let Some(price) = &self.price else {
+            self.log.spend(Spent::Unknown);
+            if let Some(budget) = self.budgets.iter().find(|budget| budget.terms.amount.is_some()) {
+                let what = format!(
+                    "calls of model \"{}\" do not count against the budget of {} ({}): it has no price",
+                    self.instance, budget.whose, budget.terms
+                );
+                self.log.warn(what);
+            }
+            return None;
+        };
+        match price.cost(usage) {
+            Ok(cost) => {
+                self.log.spend(Spent::Known(cost, price.currency));
+                self.account.billed(cost, price.currency);
+                Some(cost)
+            }
+            Err(unknown) => {
+                self.log.spend(Spent::Unknown);
+                self.log.warn(format!("the cost of a request to model \"{}\" is not known: {unknown}", self.instance));
+                None
+            }
         }
     }
 
@@ -159,7 +209,12 @@ impl Attempts {
             // Of a request before, whose answer nobody wants any more.
             self.permit = None;
             let asked = Instant::now();
-            match admission::enter(&route.admission, &limits, self.tokens, deadline, interrupt) {
+            let entered = admission::enter(&route.admission, &limits, self.expected.total(), deadline, interrupt);
+            let entered = match entered {
+                Ok(permit) if !self.budgets.is_empty() => permit.within(&self.budgets, self.expected_cost(), self.expected.total()),
+                entered => entered,
+            };
+            match entered {
                 Ok(permit) => self.permit = Some(permit),
                 Err(denied) => {
                     // What the request before met says more than why there is no other.
@@ -254,6 +309,9 @@ impl Attempts {
     fn settle_failed(&mut self, error: &SandboxCallError) {
         if let Some(permit) = self.permit.take() {
             let settlement = Settlement::of(error, permit.lasted());
+            if let (Some(cost), Some(price)) = (settlement.cost, &self.price) {
+                self.account.billed(cost, price.currency);
+            }
             permit.settle(settlement);
             self.account.failed(error, CallError::new(&self.instance, self.timeout.as_millis(), error).kind);
         }

@@ -2,9 +2,14 @@
 
 use pg_llm_sandbox::LogLine;
 
-/// What guests logged, and what the caller is warned of. Small where there is nothing, as is the rule.
+use crate::price::Spent;
+
+/// What guests logged, what the caller is warned of, and what it cost. Small where there is little, as is the rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CallLog(Option<Box<Said>>);
+pub struct CallLog {
+    said: Option<Box<Said>>,
+    spent: Spent,
+}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Said {
@@ -14,23 +19,33 @@ struct Said {
 }
 
 /// Nothing to say.
-pub static NOTHING: CallLog = CallLog(None);
+pub static NOTHING: CallLog = CallLog { said: None, spent: Spent::Nothing };
 
 impl CallLog {
     /// What providers logged.
     pub fn lines(&self) -> &[LogLine] {
-        self.0.as_ref().map_or(&[], |said| &said.lines)
+        self.said.as_ref().map_or(&[], |said| &said.lines)
     }
 
     /// What may hold text that filters have not let through, for the server's log alone: the lines of filters, and those of providers whose answers are
     /// filtered.
     pub fn private(&self) -> &[LogLine] {
-        self.0.as_ref().map_or(&[], |said| &said.private)
+        self.said.as_ref().map_or(&[], |said| &said.private)
     }
 
     /// For the caller: filters that failed and were left out.
     pub fn warnings(&self) -> &[String] {
-        self.0.as_ref().map_or(&[], |said| &said.warnings)
+        self.said.as_ref().map_or(&[], |said| &said.warnings)
+    }
+
+    /// What its requests cost, of whatever model.
+    pub fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// Adds the cost of one more.
+    pub(crate) fn spend(&mut self, spent: Spent) {
+        self.spent.add(spent);
     }
 
     pub(crate) fn add_lines(&mut self, lines: Vec<LogLine>) {
@@ -54,12 +69,13 @@ impl CallLog {
     }
 
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
-        self.0.as_mut().map(|said| std::mem::take(&mut said.warnings)).unwrap_or_default()
+        self.said.as_mut().map(|said| std::mem::take(&mut said.warnings)).unwrap_or_default()
     }
 
     /// Adds what there is to say of another call.
     pub(crate) fn append(&mut self, other: Self) {
-        if let Some(other) = other.0 {
+        self.spent.add(other.spent);
+        if let Some(other) = other.said {
             self.add_lines(other.lines);
             self.add_private(other.private);
             other.warnings.into_iter().for_each(|warning| self.warn(warning));
@@ -68,13 +84,13 @@ impl CallLog {
 
     /// The same with the name of a model before each line.
     pub(crate) fn of_model(mut self, instance: &str) -> Self {
-        for line in self.0.iter_mut().flat_map(|said| said.lines.iter_mut().chain(&mut said.private)) {
+        for line in self.said.iter_mut().flat_map(|said| said.lines.iter_mut().chain(&mut said.private)) {
             line.text = format!("(model \"{instance}\") {}", line.text);
         }
         self
     }
 
     fn said(&mut self) -> &mut Said {
-        self.0.get_or_insert_default()
+        self.said.get_or_insert_default()
     }
 }

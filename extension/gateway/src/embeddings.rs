@@ -122,9 +122,11 @@ pub struct EmbedOutcome {
 }
 
 impl EmbedOutcome {
-    /// What it took, as SQL shows it.
-    pub fn usage_json(&self) -> Value {
-        crate::outcome::usage(self.usage.as_ref())
+    /// What it took and cost, as SQL shows it.
+    pub fn usage_and_cost(&self) -> Value {
+        let mut value = crate::outcome::usage(self.usage.as_ref());
+        self.log.spent().show(&mut value, false);
+        value
     }
 }
 
@@ -273,11 +275,16 @@ pub(crate) fn ask(
         let outcome = route.provider.embed(grant, request);
         (outcome.result, outcome.log)
     })?;
-    attempts.answered(answer.usage.as_ref());
+    attempts.answered(only_read(answer.usage.as_ref()).as_ref());
     match fault(request.inputs.len(), &answer.vectors) {
         Some(fault) => Err(attempts.failure(&protocol(fault))),
         None => Ok(Answered { answer, attempts }),
     }
+}
+
+/// The usage of a request whose answer is no text: who says nothing of output has none.
+pub(crate) fn only_read(usage: Option<&Usage>) -> Option<Usage> {
+    usage.map(|usage| Usage { output_tokens: usage.output_tokens.or(Some(0)), ..usage.clone() })
 }
 
 pub(crate) fn joined(route: &Route, answered: Vec<Answered>, mut attempts: Attempts) -> Result<EmbedOutcome, CallError> {

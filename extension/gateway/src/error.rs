@@ -56,6 +56,8 @@ pub enum ErrorKind {
     Refused,
     /// Rate limit of the provider, after all attempts.
     RateLimited,
+    /// A budget has no room for it.
+    OverBudget,
     /// The process has no thread or no descriptor left.
     NoResources,
     /// A size limit of ours.
@@ -82,6 +84,7 @@ impl ErrorKind {
             Self::Unsupported => "unsupported",
             Self::Refused => "refused",
             Self::RateLimited => "rate_limited",
+            Self::OverBudget => "over_budget",
             Self::NoResources => "no_resources",
             Self::TooLarge => "too_large",
             Self::Guest => "guest",

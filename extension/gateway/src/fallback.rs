@@ -258,8 +258,9 @@ fn passed(instance: String, turn: Turn, log: &mut CallLog) -> Passed {
     let mut keep = |of_turn: &mut CallLog| log.append(std::mem::take(of_turn).of_model(&instance));
     let (attempts, why) = match turn {
         Turn::Answered(mut outcome) => {
+            let usage = outcome.usage_and_cost();
             keep(&mut outcome.log);
-            (outcome.attempts, Why::Unsure(outcome.confidence().unwrap_or_default(), outcome.usage_json()))
+            (outcome.attempts, Why::Unsure(outcome.confidence().unwrap_or_default(), usage))
         }
         Turn::Failed(mut error) => {
             keep(&mut error.log);

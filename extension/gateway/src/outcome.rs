@@ -82,6 +82,13 @@ impl ChatOutcome {
         usage(self.answer.usage.as_ref())
     }
 
+    /// The same with the members `cost` and `currency`.
+    pub fn usage_and_cost(&self) -> Value {
+        let mut value = self.usage_json();
+        self.log.spent().show(&mut value, self.cached);
+        value
+    }
+
     /// What `pg_llm_chat_json` returns.
     pub fn to_json(&self) -> Value {
         let text = self.text();
@@ -93,7 +100,6 @@ impl ChatOutcome {
             "model_name": self.model_name,
             "finish_reason": self.answer.finish_reason.as_ref().map(finish_reason),
             "usage": self.usage_json(),
-            "cost": self.cached.then_some(0),
             "confidence_score": confidence,
             "confidence_method": confidence.map(|_| "logprobs"),
             "fallback_used": self.fallback_used,
@@ -109,6 +115,7 @@ impl ChatOutcome {
             "logprobs": logprobs(&self.answer.logprobs),
             "provider_response_id": self.answer.id,
         });
+        self.log.spent().show(&mut value, self.cached);
         if self.include_raw {
             value["raw"] = self.answer.raw.as_deref().and_then(raw).unwrap_or(Value::Null);
         }

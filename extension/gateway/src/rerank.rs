@@ -10,6 +10,7 @@ use crate::admission::estimate;
 use crate::attempts::Attempts;
 use crate::call_log::CallLog;
 use crate::call_options::{self, CallOptions};
+use crate::embeddings::only_read;
 use crate::error::{CallError, ConfigError};
 use crate::filters::filter_texts;
 use crate::ledger::Operation;
@@ -79,12 +80,12 @@ pub fn rerank(
         extra_body: options.call.extra_body_text(),
     };
     attempts.expect_tokens(|| estimate::texts(&request.documents));
-    let mut results = attempts
-        .run(route, interrupt, |grant| {
-            let outcome = route.provider.rerank(grant, &request);
-            (outcome.result, outcome.log)
-        })?
-        .results;
+    let answer = attempts.run(route, interrupt, |grant| {
+        let outcome = route.provider.rerank(grant, &request);
+        (outcome.result, outcome.log)
+    })?;
+    attempts.answered(only_read(answer.usage.as_ref()).as_ref());
+    let mut results = answer.results;
     let mut seen = vec![false; request.documents.len()];
     for ranked in &results {
         match usize::try_from(ranked.index).ok().and_then(|at| seen.get_mut(at)) {

@@ -9,6 +9,7 @@ use pg_llm_sandbox::keys::KeyRing;
 use pg_llm_sandbox::{Digest, Grant, Limits, Provider};
 
 use crate::admission::{Admission, Limits as AdmissionLimits};
+use crate::budget::Budget;
 use crate::fallback::Fallback;
 use crate::filters::FilterChain;
 use crate::ledger::{Ledger, Origin};
@@ -43,6 +44,8 @@ pub struct Route {
     pub admission: Arc<dyn Admission>,
     /// Requests in flight of all models together; 0: as many as come.
     pub server_concurrency: u32,
+    /// What its requests are held against.
+    pub budgets: Arc<[Budget]>,
     /// The models that may answer instead, in their order. They carry none themselves.
     pub fallbacks: Vec<Fallback>,
     /// Below it an answer's confidence is too low, where neither options nor model say; 0..=1.

@@ -1,6 +1,7 @@
 //! A model's configuration.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use pg_llm_sandbox::egress::{Endpoint, TokenUrl};
 use pg_llm_sandbox::keys::{DEFAULT_KEY, Secret};
@@ -9,12 +10,14 @@ use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
 use crate::admission::{BreakerPolicy, Limits as AdmissionLimits};
+use crate::budget;
 use crate::error::ConfigError;
 use crate::fallback::FallbackChoice;
 use crate::filters::{self, OnFilterError};
 use crate::key_reference::KeyReference;
 use crate::members::Members;
 use crate::options::{ChatOptions, DEFAULTABLE};
+use crate::price::Price;
 
 /// A model, as its configuration and its provider's profile describe it.
 #[derive(Clone, Debug)]
@@ -42,6 +45,10 @@ pub struct ModelSpec {
     pub max_concurrency: Option<u32>,
     /// Requests and tokens a minute, of all sessions together.
     pub rate_limit: RateLimit,
+    /// What its requests cost; none: nobody knows.
+    pub price: Option<Arc<Price>>,
+    /// What may be spent on it, by all who use it together.
+    pub budgets: Vec<budget::Terms>,
     /// When it is left alone for a while because it fails.
     pub circuit_breaker: BreakerPolicy,
     /// Tells what is asked under this name from what was asked under it before a change of its endpoint.
@@ -105,6 +112,8 @@ const OWN: &[&str] = &[
     "max_concurrency",
     "rate_limit",
     "circuit_breaker",
+    "price",
+    "budget",
     "filters",
     "on_filter_error",
     "context_tokens",
@@ -113,8 +122,6 @@ const OWN: &[&str] = &[
 const SECRET: &[&str] = &["api_key", "keys", "access_key_id", "access_key_secret", "session_token"];
 /// How the names of settings end that say where access tokens come from.
 const TOKEN_URL: &str = "token_url";
-/// Keys of the design that no code reads yet.
-const LATER: &[&str] = &["budget", "price"];
 const LIMITS: [&str; 3] = ["memory_mb", "cpu_ms", "response_bytes"];
 
 impl ModelSpec {
@@ -143,7 +150,7 @@ impl ModelSpec {
         let m = Members::of("config key", config)?;
         let schema = description.settings_schema.get("properties").and_then(Value::as_object);
         let settings_names = schema.into_iter().flat_map(Map::keys).map(String::as_str);
-        m.check_names(OWN.iter().chain(SECRET).chain(DEFAULTABLE).copied().chain(settings_names.clone()), LATER)?;
+        m.check_names(OWN.iter().chain(SECRET).chain(DEFAULTABLE).copied().chain(settings_names.clone()), &[])?;
 
         let mut settings = profile.settings.clone();
         let mut token_urls = Vec::new();
@@ -176,7 +183,10 @@ impl ModelSpec {
             }
         };
         let model_name = m.get("model_name", "a string")?.unwrap_or_else(|| instance.to_owned());
+        let price = Price::read(&m)?;
         let spec = Self {
+            budgets: budget::read(&m, price.as_ref())?,
+            price: price.map(Arc::new),
             generation: generation(endpoint.as_ref(), &model_name),
             circuit_breaker: circuit_breaker(&m)?,
             model_name,

@@ -151,7 +151,7 @@ impl<S: Source> Chats<S> {
         let (error, kind, attempts) = match result {
             Ok(Ok(None)) => return Ok(vec![key, Returned::Null, Returned::Null, Returned::Null]),
             Ok(Ok(Some(outcome))) => {
-                return Ok(vec![key, Returned::Text(outcome.text()), Returned::Null, Returned::Json(outcome.usage_json())]);
+                return Ok(vec![key, Returned::Text(outcome.text()), Returned::Null, Returned::Json(outcome.usage_and_cost())]);
             }
             Ok(Err(error)) => (SqlError::from(error), None, 0),
             Err(error) => {

@@ -162,7 +162,7 @@ impl Embeddings {
         match result.and_then(|outcome| outcome.map(|outcome| self.of_one_length(outcome)).transpose()) {
             Ok(None) => (),
             Ok(Some(outcome)) => {
-                usage = Some(outcome.usage_json());
+                usage = Some(outcome.usage_and_cost());
                 vectors = outcome.vectors.into_iter();
             }
             Err(failed) => error = self.error(failed)?,

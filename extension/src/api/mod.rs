@@ -1,6 +1,7 @@
 //! The SQL functions: decode, call, encode. One file a capability; the SQL side is in `sql/`.
 
 mod batch;
+mod budgets;
 mod cache;
 mod chat;
 mod chat_batch;

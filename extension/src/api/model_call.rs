@@ -1,6 +1,6 @@
 //! What every call of a model has in common: who is called, the interrupt that ends it, what the adapter logged.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pg_llm_gateway::{CallError, CallLog, ChatOptions, OnError, Route};
 use pg_llm_sandbox::LogLine;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::backend::calls::Args;
 use crate::backend::errors::{self, Failure, SqlError, State};
 use crate::backend::interrupts::{self, MainThread};
-use crate::backend::{gucs, privileges, stack};
+use crate::backend::{gucs, privileges, stack, transaction};
 use crate::catalog::route;
 
 /// The model that the function's first argument names, else the one of `pg_llm.default_model`, for the current role.
@@ -90,9 +90,21 @@ fn said(what: &str, name: &str, line: &LogLine) -> String {
     format!("pg_llm: {what} \"{name}\": {:?}: {}", line.level, line.text)
 }
 
-/// What the caller has to know though the call goes on.
+/// What the caller has to know though the call goes on. Once a statement: each row may say the same.
 pub(super) fn warn(warnings: &[String]) {
-    for warning in warnings {
+    static SAID: Mutex<(i64, Vec<String>)> = Mutex::new((0, Vec::new()));
+    if warnings.is_empty() {
+        return;
+    }
+    let statement = transaction::statement_began();
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.0 != statement {
+        *said = (statement, Vec::new());
+    }
+    let fresh: Vec<&String> = warnings.iter().filter(|warning| !said.1.contains(warning)).collect();
+    said.1.extend(fresh.iter().map(|warning| (*warning).clone()));
+    drop(said);
+    for warning in fresh {
         errors::emit(PgLogLevel::WARNING, &format!("pg_llm: {warning}"));
     }
 }

@@ -34,17 +34,17 @@ struct Content {
     state: State,
 }
 
-/// A model of a database. All zeroes are none.
+/// A model, or another thing with a name, of a database. All zeroes are none.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     name: [u64; 2],
     database: u64,
 }
 
 impl Key {
-    pub(super) fn new(database: u32, instance: &str) -> Self {
-        let digest = pg_llm_sandbox::sha256(instance.as_bytes());
+    pub(super) fn new(database: u32, name: &str) -> Self {
+        let digest = pg_llm_sandbox::sha256(name.as_bytes());
         let half = |at: usize| digest[at..at + 8].iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
         Self { name: [half(0), half(8)], database: u64::from(database) }
     }

@@ -180,7 +180,7 @@ impl From<CallError> for SqlError {
             ErrorKind::Provider => State::Provider,
             ErrorKind::Unsupported => State::Unsupported,
             ErrorKind::Refused | ErrorKind::Blocked => State::Forbidden,
-            ErrorKind::RateLimited => State::RateLimit,
+            ErrorKind::RateLimited | ErrorKind::OverBudget => State::RateLimit,
             ErrorKind::NoResources => State::NoResources,
             ErrorKind::TooLarge => State::TooLarge,
             ErrorKind::Guest | ErrorKind::Filter => State::Guest,

@@ -64,6 +64,7 @@ static MAX_REQUEST_BYTES: GucSetting<i32> = GucSetting::<i32>::new(64 << 20);
 static MAX_RESPONSE_BYTES: GucSetting<i32> = GucSetting::<i32>::new(32 << 20);
 static MAX_HTTP_REQUESTS: GucSetting<i32> = GucSetting::<i32>::new(16);
 static MAX_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(0);
+static TOKEN_BUDGET: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(600_000);
 static MAX_MODULE_BYTES: GucSetting<i32> = GucSetting::<i32>::new(32 << 20);
 static COMPILE_MEMORY_MB: GucSetting<i32> = GucSetting::<i32>::new(2048);
@@ -276,6 +277,16 @@ fn define_limits() {
         0,
         1_000_000,
         GucFlags::default(),
+    );
+    define(
+        c"pg_llm.token_budget",
+        c"Tokens that each role may use in a day, in UTC.",
+        c"Of prompts and answers together, in this database, on all models. Beyond it a call fails with SQLSTATE 53400 before it is made. ALTER ROLE ... SET \
+          gives a role one of its own; pg_llm_set_budget() knows money and other periods. Default: 0, no limit.",
+        &TOKEN_BUDGET,
+        0,
+        i32::MAX,
+        GucFlags::NOT_WHILE_SEC_REST,
     );
     define(
         c"pg_llm.max_timeout_ms",
@@ -560,6 +571,11 @@ pub(crate) fn timeout() -> Duration {
 /// `pg_llm.max_concurrency`.
 pub(crate) fn max_concurrency() -> u32 {
     u32::try_from(MAX_CONCURRENCY.get()).unwrap_or(0)
+}
+
+/// `pg_llm.token_budget`; 0: none.
+pub(crate) fn token_budget() -> u64 {
+    u64::try_from(TOKEN_BUDGET.get()).unwrap_or(0)
 }
 
 /// `pg_llm.max_timeout_ms`.

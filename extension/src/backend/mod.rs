@@ -2,6 +2,8 @@
 
 mod admission_table;
 pub(crate) mod admissions;
+mod budget_table;
+pub(crate) mod budgets;
 pub(crate) mod calls;
 mod child_process;
 mod client;

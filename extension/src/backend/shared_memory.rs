@@ -12,12 +12,15 @@ use pg_llm_gateway::admission::Bells;
 use pgrx::pg_sys;
 
 use super::admission_table::{self, Table};
+use super::budget_table::{self, BudgetTable};
 use super::module_statistics::{self, ModuleTable};
 
 /// Null where the library is not preloaded.
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(ptr::null_mut());
 /// The same.
 static MODULES: AtomicPtr<ModuleTable> = AtomicPtr::new(ptr::null_mut());
+/// The same.
+static BUDGETS: AtomicPtr<BudgetTable> = AtomicPtr::new(ptr::null_mut());
 /// Made in the postmaster, inherited by all.
 static BELLS: OnceLock<Option<Bells>> = OnceLock::new();
 
@@ -39,6 +42,12 @@ pub(super) fn table() -> Option<&'static Table> {
 pub(super) fn modules() -> Option<&'static ModuleTable> {
     // SAFETY: as above.
     unsafe { MODULES.load(Ordering::Acquire).as_ref() }
+}
+
+/// The accounts of budgets; none where the library is not preloaded.
+pub(super) fn budgets() -> Option<&'static BudgetTable> {
+    // SAFETY: as above.
+    unsafe { BUDGETS.load(Ordering::Acquire).as_ref() }
 }
 
 /// What wakes waiters in other processes.
@@ -77,6 +86,7 @@ unsafe fn ask() {
     unsafe {
         pg_sys::RequestAddinShmemSpace(size_of::<Table>() + CACHE_LINE);
         pg_sys::RequestAddinShmemSpace(size_of::<ModuleTable>() + CACHE_LINE);
+        pg_sys::RequestAddinShmemSpace(size_of::<BudgetTable>() + CACHE_LINE);
     }
 }
 
@@ -122,10 +132,12 @@ unsafe extern "C-unwind" fn startup() {
         chain(&FORMER_STARTUP);
         let table = made(c"pg_llm models");
         let modules = made(c"pg_llm modules");
+        let budgets = made(c"pg_llm budgets");
         // Without them waiters look again every few milliseconds.
         BELLS.get_or_init(|| Bells::new().ok());
         TABLE.store(table, Ordering::Release);
         MODULES.store(modules, Ordering::Release);
+        BUDGETS.store(budgets, Ordering::Release);
     }
 }
 
@@ -142,4 +154,5 @@ pub(super) fn at_exit() {
 unsafe extern "C-unwind" fn exit(_: std::ffi::c_int, _: pg_sys::Datum) {
     admission_table::close();
     module_statistics::close();
+    budget_table::close();
 }

@@ -21,6 +21,12 @@ pub(crate) fn may_write() -> bool {
     unsafe { !pg_sys::XactReadOnly && !pg_sys::IsInParallelMode() && !pg_sys::RecoveryInProgress() }
 }
 
+/// When the client's statement came, in microseconds since 2000: the same in all that it runs.
+pub(crate) fn statement_began() -> i64 {
+    // SAFETY: reads the transaction's state.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+}
+
 /// What it sees of other transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isolation {

@@ -1,5 +1,6 @@
 //! Typed access to the extension's tables, and the providers and filters that are part of the library.
 
+pub(crate) mod budgets;
 pub(crate) mod builtin;
 pub(crate) mod builtin_filters;
 pub(crate) mod default_privileges;
@@ -8,6 +9,7 @@ pub(crate) mod feedback;
 pub(crate) mod filters;
 pub(crate) mod grants;
 pub(crate) mod keys;
+mod known_budgets;
 mod known_filters;
 mod known_models;
 pub(crate) mod models;

@@ -12,7 +12,7 @@ use pg_llm_sandbox::{Digest, Provider};
 use pgrx::pg_sys::Oid;
 
 use super::models::{StoredModel, UploadedModule};
-use super::{builtin, keys, known_filters, known_models, modules};
+use super::{budgets, builtin, keys, known_filters, known_models, modules};
 use crate::backend::errors::{Failure, SqlError, State};
 use crate::backend::{admissions, egress, gucs, ledger, runtime};
 
@@ -55,6 +55,7 @@ fn resolve_filtered(instance: &str, role: Oid, of_call: &[String]) -> Result<Rou
         timeout_ceiling: gucs::max_timeout(),
         admission: admissions::of(instance),
         server_concurrency: gucs::max_concurrency(),
+        budgets: budgets::of(instance, &spec, role)?,
         fallbacks: Vec::new(),
         confidence_threshold: gucs::default_confidence_threshold(),
         filters: filters(of_call, &spec)?,

@@ -100,16 +100,6 @@ fn a_missing_endpoint_is_22023_and_the_hint_shows_one() {
 }
 
 #[test]
-fn keys_of_a_later_version_are_refused_and_not_ignored() {
-    let mut asked = Asked::echo();
-    for name in ["budget", "price"] {
-        let (state, message, _) = refused(&mut asked, "mock", &json!({name: {}}));
-        assert_eq!(state, "0A000", "{name}: {message}");
-        assert!(message.contains(name), "{message}");
-    }
-}
-
-#[test]
 fn a_password_in_an_endpoint_is_refused_and_not_repeated() {
     let mut asked = Asked::echo();
     let (state, message, hint) = refused(&mut asked, "openai", &json!({"api_endpoint": "https://user:hunter2@example.com/v1"}));

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{Limit, Limits};
+use crate::budget::Refused;
 use crate::call_log::CallLog;
 use crate::error::{CallError, ErrorKind};
 
@@ -18,6 +19,8 @@ pub(crate) enum Denied {
         /// Zero: somebody is trying it.
         retry_in: Duration,
     },
+    /// A budget has no room for it.
+    Budget(Box<Refused>),
     /// The interrupt ended the wait.
     Stopped,
 }
@@ -34,13 +37,14 @@ impl Denied {
             may_fall_back: true,
             log: CallLog::default(),
         };
-        match *self {
+        match self {
+            Self::Budget(refused) => error(ErrorKind::OverBudget, &refused.what(), refused.detail(), &refused.hint()),
             Self::Stopped => CallError::cancelled(),
             Self::Broken { failures, retry_in } => {
                 let when = if retry_in.is_zero() {
                     "Another call is trying it now.".to_owned()
                 } else {
-                    format!("It is tried again in {} ms.", ms(retry_in))
+                    format!("It is tried again in {} ms.", ms(*retry_in))
                 };
                 let detail = format!("Its circuit breaker is open. {when}");
                 let hint = "What went wrong is in the errors of the calls before. SELECT * FROM pg_llm_stat_limits shows the breaker.";
@@ -76,7 +80,7 @@ impl Denied {
                 };
                 let mut detail = setting;
                 if let Some(least) = least {
-                    let _ = write!(detail, "; the wait would be {} ms", ms(least));
+                    let _ = write!(detail, "; the wait would be {} ms", ms(*least));
                 }
                 let _ = write!(detail, ", of the {} ms that the call has.", timeout.as_millis());
                 error(ErrorKind::RateLimited, what, detail, hint)

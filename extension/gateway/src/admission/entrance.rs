@@ -8,6 +8,8 @@ use pg_llm_sandbox::interrupt::{Interest, Interrupt, Wake};
 use super::bells::hush;
 use super::queue::Waiter;
 use super::{Admission, Answer, Denied, Limit, Limits, Nanos, Pass, Request, Settlement};
+use crate::budget::{Budget, Reservation};
+use crate::price::{Cost, Currency};
 
 /// Who waits looks again after so long, whether its bell rang or not.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -21,9 +23,28 @@ pub(crate) struct Permit {
     pass: Pass,
     /// What is said of the request when nobody says more.
     settlement: Settlement,
+    /// What it holds of budgets, where there are some.
+    reservation: Option<Reservation>,
 }
 
 impl Permit {
+    /// The same for a request that its budgets have room for, at this estimate.
+    ///
+    /// # Errors
+    /// When one has not: the request is not made.
+    pub(crate) fn within(mut self, budgets: &Arc<[Budget]>, cost: Option<(Cost, Currency)>, tokens: u32) -> Result<Self, Denied> {
+        match Reservation::hold(budgets, cost, tokens.into()) {
+            Ok(reservation) => {
+                self.reservation = Some(reservation);
+                Ok(self)
+            }
+            Err(refused) => {
+                self.settle(Settlement::unsent());
+                Err(Denied::Budget(refused))
+            }
+        }
+    }
+
     /// The provider has answered. What it took is not known yet.
     pub(crate) fn answered(&mut self) {
         self.settlement = Settlement::alive(None);
@@ -42,6 +63,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if let Some(reservation) = self.reservation.take() {
+            reservation.settle(&self.settlement);
+        }
         self.admission.leave(&self.limits, self.pass, &self.settlement);
     }
 }
@@ -84,7 +108,13 @@ pub(crate) fn enter(
             Answer::Enter(pass, _) => {
                 // Its place in the queue is given up already.
                 waiting.waiter.ticket = 0;
-                return Ok(Permit { admission: Arc::clone(admission), limits: *limits, pass, settlement: Settlement::undecided() });
+                return Ok(Permit {
+                    admission: Arc::clone(admission),
+                    limits: *limits,
+                    pass,
+                    settlement: Settlement::undecided(),
+                    reservation: None,
+                });
             }
             Answer::Broken { failures, retry_in } => {
                 waiting.waiter.ticket = 0;

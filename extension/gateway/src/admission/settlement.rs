@@ -4,6 +4,7 @@ use pg_llm_sandbox::CallError;
 use pg_llm_sandbox::types::{Failure, FailureKind, Usage};
 
 use super::Nanos;
+use crate::price::Cost;
 
 /// A call whose time was over sooner than this says more of its caller's patience than of the model.
 const SILENCE: Nanos = 10_000_000_000;
@@ -26,6 +27,8 @@ pub struct Settlement {
     pub verdict: Verdict,
     /// The tokens that it took, where that is known.
     pub tokens: Option<u64>,
+    /// What it cost, likewise.
+    pub cost: Option<Cost>,
     /// For so long the provider does not want to be asked.
     pub hold_back: Option<Nanos>,
     /// Nothing reached the provider.
@@ -35,7 +38,7 @@ pub struct Settlement {
 impl Settlement {
     /// The provider answered.
     pub fn alive(tokens: Option<u64>) -> Self {
-        Self { verdict: Verdict::Alive, tokens, hold_back: None, unsent: false }
+        Self { verdict: Verdict::Alive, tokens, ..Self::undecided() }
     }
 
     /// It failed.
@@ -45,7 +48,12 @@ impl Settlement {
 
     /// Nobody knows.
     pub fn undecided() -> Self {
-        Self { verdict: Verdict::Undecided, tokens: None, hold_back: None, unsent: false }
+        Self { verdict: Verdict::Undecided, tokens: None, cost: None, hold_back: None, unsent: false }
+    }
+
+    /// The request was not made after all.
+    pub fn unsent() -> Self {
+        Self { tokens: Some(0), cost: Some(Cost::ZERO), unsent: true, ..Self::undecided() }
     }
 
     /// The provider answered with this usage.
@@ -73,10 +81,12 @@ impl Settlement {
         };
         let asks_for_time = matches!(failure.kind, F::RateLimit | F::Overloaded) || matches!(failure.status, Some(429 | 503));
         let unsent = matches!(failure.kind, F::Connect | F::Refused | F::Unsupported);
+        // An error costs nothing. What broke off may have cost as much as was thought.
+        let free = unsent || failure.status.is_some_and(|s| s >= 400);
         Self {
             verdict,
-            // An error costs nothing. What broke off may have cost as much as was thought.
-            tokens: (unsent || failure.status.is_some_and(|s| s >= 400)).then_some(0),
+            tokens: free.then_some(0),
+            cost: free.then_some(Cost::ZERO),
             hold_back: failure.retry_after_ms.filter(|_| asks_for_time).map(|ms| ms.saturating_mul(1_000_000)),
             unsent,
         }
@@ -146,10 +156,7 @@ mod tests {
     fn tokens_are_what_the_usage_says_none_for_an_error_and_unknown_where_it_broke_off() {
         use FailureKind as F;
         assert_eq!(Settlement::of(&failed(F::InvalidRequest, Some(400), None), 0).tokens, Some(0));
-        assert_eq!(
-            Settlement::of(&failed(F::Connect, None, None), 0),
-            Settlement { unsent: true, tokens: Some(0), ..Settlement::failed() }
-        );
+        assert_eq!(Settlement::of(&failed(F::Connect, None, None), 0), Settlement { verdict: Verdict::Failed, ..Settlement::unsent() });
         assert_eq!(Settlement::of(&failed(F::Broken, None, None), 0).tokens, None);
         assert_eq!(Settlement::answered(None).tokens, None);
     }

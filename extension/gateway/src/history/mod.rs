@@ -212,11 +212,11 @@ impl History {
     /// The index from which on messages are sent.
     fn cut(&self, route: &Route, turn: &Turn, most: usize, room: Room) -> usize {
         let options = turn.options.clone().over(&route.spec.defaults);
-        let summary = self.summary.as_ref().map_or(0, |summary| estimate::texts([summary]));
+        let summary = self.summary.as_ref().map_or(0, |summary| estimate::texts([summary]).total());
         let bounds = Bounds {
             messages: most,
             tokens: route.spec.context_tokens.map(|context| {
-                context.saturating_sub(estimate::chat(&chat::request(route, &turn.prompt, &options))).saturating_sub(summary)
+                context.saturating_sub(estimate::chat(&chat::request(route, &turn.prompt, &options)).total()).saturating_sub(summary)
             }),
         };
         let goes_on = turn.options.messages.first().is_some_and(|first| matches!(first.role, Role::Tool | Role::Assistant));

@@ -11,6 +11,7 @@ use super::{Entry, Ledger, NoLedger, Operation, Origin, Outcome, Spent, Via, ope
 use crate::confidence;
 use crate::error::{CallError, ErrorKind};
 use crate::outcome::finish_reason;
+use crate::price::{Cost, Currency};
 use crate::route::Route;
 use crate::spec::ModelSpec;
 
@@ -127,7 +128,8 @@ impl Account {
             module: self.module,
             model_name: self.spec.model_name.clone(),
             usage: None,
-            cost: None,
+            // What makes no request costs nothing.
+            cost: (attempt == 0).then_some(0),
             currency: None,
             spent: Spent::default(),
             // So it stays where nobody says more.
@@ -171,6 +173,11 @@ impl Account {
             entry.usage = usage.cloned();
             entry.spent.total = total;
         });
+    }
+
+    /// What the request cost.
+    pub(crate) fn billed(&mut self, cost: Cost, currency: Currency) {
+        self.change(|entry, _| (entry.cost, entry.currency) = (Some(cost.billionths()), Some(currency.to_string())));
     }
 
     /// What the answer says of itself.

@@ -11,6 +11,7 @@ use super::options::StrategyName;
 use crate::call_log::CallLog;
 use crate::error::{CallError, clip};
 use crate::outcome::{ChatOutcome, milliseconds, usage};
+use crate::price::Spent;
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -70,12 +71,14 @@ pub(super) enum Confidence {
 }
 
 /// What is shown of each candidate's answer.
-const OF_CANDIDATE: [&str; 12] = [
+const OF_CANDIDATE: [&str; 14] = [
     "request_id",
     "response",
     "model_name",
     "finish_reason",
     "usage",
+    "cost",
+    "currency",
     "confidence_score",
     "confidence_method",
     "fallback_used",
@@ -148,6 +151,7 @@ impl ParallelOutcome {
         value["candidates"] = self.candidates.iter().enumerate().map(|(place, candidate)| shown(place, candidate, &describe)).collect();
         value["judge"] = self.judged.as_ref().map_or(Value::Null, |judged| judge(judged, &describe));
         value["usage_total"] = usage(self.usage_total().as_ref());
+        self.spent().show(&mut value["usage_total"], false);
         value["total_latency_ms"] = milliseconds(self.elapsed);
         value
     }
@@ -182,6 +186,22 @@ impl ParallelOutcome {
             Ended::Cancelled => 0,
         });
         made.fold(0, u32::saturating_add)
+    }
+
+    /// What all of it cost, what failed and the judge included. Candidates that were cancelled are not known to have cost anything.
+    fn spent(&self) -> Spent {
+        let judge = self.judged.as_ref().map(|judged| match &judged.verdict {
+            Ok(verdict) => verdict.outcome.log.spent(),
+            Err(error) => error.log.spent(),
+        });
+        let candidates = self.candidates.iter().map(|candidate| match &candidate.ended {
+            Ended::Answered(outcome) => outcome.log.spent(),
+            Ended::Failed(error) => error.log.spent(),
+            Ended::Cancelled => Spent::Nothing,
+        });
+        let mut sum = Spent::Nothing;
+        candidates.chain(judge).for_each(|spent| sum.add(spent));
+        sum
     }
 
     /// Tokens of all who answered, the judge among them, as far as they said.
@@ -222,6 +242,8 @@ fn shown(place: usize, candidate: &Candidate, describe: impl Fn(CallError) -> Va
         "confidence_score": null,
         "confidence_method": null,
         "usage": {},
+        "cost": null,
+        "currency": null,
         "attempts": null,
         "latency_ms": candidate.latency.map(milliseconds),
     });
@@ -259,6 +281,8 @@ fn judge(judged: &Judged, describe: impl Fn(CallError) -> Value) -> Value {
                 "scores": if scores.is_empty() { Value::Null } else { Value::Array(scores) },
                 "error": null,
                 "usage": answer["usage"],
+                "cost": answer["cost"],
+                "currency": answer["currency"],
                 "attempts": answer["attempts"],
                 "latency_ms": answer["latency_ms"],
             })

@@ -114,6 +114,7 @@ impl Model {
             timeout_ceiling: LONG,
             admission: Arc::new(Local::new()),
             server_concurrency: 0,
+            budgets: [].into(),
             fallbacks: Vec::new(),
             confidence_threshold: 0.0,
             filters: Arc::new(FilterChain { steps, on_error }),
