@@ -288,5 +288,23 @@ COMMENT ON VIEW @extschema@.pg_llm_ratings IS
 'Ratings by model and by the prompt that their metadata names: of the roles whose rights the current one has, and of all for members of pg_monitor.';
 
 GRANT SELECT ON @extschema@.pg_llm_feedback, @extschema@.pg_llm_ratings TO PUBLIC;
+CREATE VIEW @extschema@.pg_llm_notes WITH (security_barrier) AS
+SELECT n.id,
+       n.kind,
+       n.role,
+       ARRAY(SELECT pg_catalog.concat_ws('.', pg_catalog.quote_ident(o."schema"), pg_catalog.quote_ident(o."table"), pg_catalog.quote_ident(c.name))
+               FROM pg_catalog.jsonb_to_recordset(n.about) AS o ("schema" text, "table" text, columns jsonb)
+               LEFT JOIN LATERAL pg_catalog.jsonb_array_elements_text(o.columns) AS c (name) ON true) AS about,
+       n.words,
+       n.sql,
+       n.shared,
+       n.request_id,
+       n.created_at
+  FROM _pg_llm_catalog.notes n
+ WHERE n.role = (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)
+    OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user);
+COMMENT ON VIEW @extschema@.pg_llm_notes IS
+'Descriptions, facts and examples of the current role, all for superusers. request_id: learnt from the good rating of this request.';
+
 GRANT SELECT ON @extschema@.pg_llm_models, @extschema@.pg_llm_providers, @extschema@.pg_llm_filters, @extschema@.pg_llm_modules, @extschema@.pg_llm_provider_versions,
-    @extschema@.pg_llm_stat_limits, @extschema@.pg_llm_cache TO PUBLIC;
+    @extschema@.pg_llm_stat_limits, @extschema@.pg_llm_cache, @extschema@.pg_llm_notes TO PUBLIC;

@@ -6,6 +6,7 @@
 
 mod figures;
 mod many;
+mod questions;
 mod raw;
 mod stream;
 
@@ -39,6 +40,7 @@ fn main() {
     stream::first_row(&database);
     cancellation(&database);
     throughput(&database, &upstream);
+    questions::beside_the_model(&database);
     many::endurance(&database);
     cluster.assert_no_crash();
 }

@@ -1,7 +1,7 @@
 //! After a crash, a restart, damage, a restore or a failover, models are where they were, or an error says what to do.
 
 mod code_cache;
-mod dumps;
+pub(crate) mod dumps;
 mod exhaustion;
 mod killed;
 mod read_only;

@@ -2,7 +2,10 @@
 
 mod context;
 mod functions;
+mod large;
 mod limits;
+mod notes;
+mod questions;
 mod repair;
 mod results;
 mod statements;
@@ -36,7 +39,7 @@ fn question(received: &Received) -> String {
     let body = received.json();
     let first = body["messages"].as_array().unwrap().iter().find(|message| message["role"] == "user").cloned().unwrap();
     let text = first["content"].as_str().unwrap();
-    text.split_once("Question: ").map_or(text, |(_, question)| question).to_owned()
+    text.rsplit_once("\n\nQuestion: ").map_or(text, |(_, question)| question).to_owned()
 }
 
 /// The rows of a query that the model writes.
@@ -52,6 +55,12 @@ fn refused(client: &mut Client, sql: &str) -> DbError {
         Ok(rows) => panic!("{sql}: {rows:?}"),
         error => db_error(error),
     }
+}
+
+/// What the model was told with the latest question, as one text.
+fn told(asked: &Asked) -> String {
+    let sent = asked.sent();
+    sent["messages"].as_array().unwrap().iter().find(|message| message["role"] == "user").unwrap()["content"].as_str().unwrap().to_owned()
 }
 
 fn answer(client: &mut Client, prompt: &str, options: &Value) -> Value {

@@ -1,6 +1,6 @@
 //! `pg_llm_get_embedding`, `pg_llm_get_embeddings`, and `pg_llm_rerank`.
 
-use pg_llm_gateway::{EmbedOptions, EmbedOutcome, OnError, RerankOptions};
+use pg_llm_gateway::{CallError, EmbedOptions, EmbedOutcome, OnError, RerankOptions, Route};
 
 use super::model_call;
 use crate::backend::calls::{Args, Returned, sql_functions};
@@ -49,15 +49,20 @@ fn embed(args: &Args<'_>, texts: Vec<String>) -> Result<Option<Vec<Vec<f32>>>, F
     model_call::refuse_error_objects(options.call.on_error, NO_OBJECT)?;
     let route = model_call::resolve(args)?;
     let on_error = model_call::on_error(options.call.on_error, &route);
-    let options = options.over(&route);
-    let _descriptors = Descriptors::reserve(options.most_requests(texts.len()))?;
-    let outcome = model_call::run(|interrupt| pg_llm_gateway::embed(&route, texts, &options, interrupt))?;
-    model_call::log(&route, &outcome, |outcome: &EmbedOutcome| &outcome.log);
-    match outcome {
-        Ok(outcome) => Ok(Some(outcome.vectors)),
+    match vectors(&route, texts, options)? {
+        Ok(vectors) => Ok(Some(vectors)),
         Err(_) if on_error == OnError::Null => Ok(None),
         Err(error) => Err(SqlError::from(error).into()),
     }
+}
+
+/// The vectors of some texts, in their order. What the model fails with is a result.
+pub(super) fn vectors(route: &Route, texts: Vec<String>, options: EmbedOptions) -> Result<Result<Vec<Vec<f32>>, CallError>, Failure> {
+    let options = options.over(route);
+    let _descriptors = Descriptors::reserve(options.most_requests(texts.len()))?;
+    let outcome = model_call::run(|interrupt| pg_llm_gateway::embed(route, texts, &options, interrupt))?;
+    model_call::log(route, &outcome, |outcome: &EmbedOutcome| &outcome.log);
+    Ok(outcome.map(|outcome| outcome.vectors))
 }
 
 /// `(instance_name, query, documents, options)`: the best first. A document that is NULL takes no part.

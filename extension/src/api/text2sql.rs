@@ -1,17 +1,19 @@
 //! `pg_llm_text2sql`, `pg_llm_text2sql_json` and `pg_llm_query`: a question, a query that a model writes, its rows.
 
-use pg_llm_gateway::text2sql::{Fault, Question, Rendered, Reply, Text2SqlOptions, Tried, is_repeated, render, text_table};
+use pg_llm_gateway::ledger::{Origin, Via};
+use pg_llm_gateway::text2sql::{Fault, Question, Reply, Text2SqlOptions, Tried, is_repeated, text_table};
 use pg_llm_gateway::{CallError, ChatOutcome, OnError, Route};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
+use super::schema_context::Context;
 use super::{chat, model_call};
 use crate::backend::calls::{Args, Returned, sql_functions};
 use crate::backend::errors::{Failure, SqlError, State};
 use crate::backend::generated_query::{self, Answer, Bounds, QueryError, Wanted};
 use crate::backend::rows::{Rows, ready, sql_set_functions};
-use crate::backend::{gucs, interrupts, privileges, search_path};
-use crate::catalog::user_tables;
+use crate::backend::{gucs, interrupts, privileges};
+use crate::catalog::notes;
 
 sql_functions! {
     pg_llm_text2sql_wrapper, pg_finfo_pg_llm_text2sql_wrapper => text2sql;
@@ -24,7 +26,12 @@ sql_set_functions! {
 /// `(instance_name, prompt, schema_info, use_vector_search)`.
 fn text2sql(args: &Args<'_>) -> Result<Returned, Failure> {
     let Some(prompt) = args.text(1)? else { return Ok(Returned::Null) };
-    let asked = Asked { prompt, schema_info: args.text(2)?, options: Text2SqlOptions::default() };
+    let asked = Asked {
+        prompt,
+        schema_info: args.text(2)?,
+        use_vector_search: args.boolean(3).unwrap_or(true),
+        options: Text2SqlOptions::default(),
+    };
     let (solved, on_error) = solve(args, &asked)?;
     match solved.end {
         Ok(found) => {
@@ -39,7 +46,8 @@ fn text2sql(args: &Args<'_>) -> Result<Returned, Failure> {
 /// `(instance_name, prompt, schema_info, use_vector_search, options)`.
 fn text2sql_json(args: &Args<'_>) -> Result<Returned, Failure> {
     let Some(prompt) = args.text(1)? else { return Ok(Returned::Null) };
-    let asked = Asked { prompt, schema_info: args.text(2)?, options: options(args, 4)? };
+    let asked =
+        Asked { prompt, schema_info: args.text(2)?, use_vector_search: args.boolean(3).unwrap_or(true), options: options(args, 4)? };
     let (solved, on_error) = solve(args, &asked)?;
     match (&solved.end, on_error) {
         (Err(End::Model(_)), OnError::Null) => Ok(Returned::Null),
@@ -54,7 +62,7 @@ fn text2sql_json(args: &Args<'_>) -> Result<Returned, Failure> {
 /// `(instance_name, prompt, options)`.
 fn query(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
     let Some(prompt) = args.text(1)? else { return Ok(None) };
-    let asked = Asked { prompt, schema_info: None, options: options(args, 2)? };
+    let asked = Asked { prompt, schema_info: None, use_vector_search: true, options: options(args, 2)? };
     for (given, name) in [(asked.options.dry_run, "dry_run"), (asked.options.explain, "explain")] {
         if given {
             let message = format!("pg_llm: option \"{name}\" is not for pg_llm_query(), which gives rows alone");
@@ -81,13 +89,14 @@ struct Asked {
     prompt: String,
     /// In place of what the catalog says.
     schema_info: Option<String>,
+    use_vector_search: bool,
     options: Text2SqlOptions,
 }
 
 /// A question and what came of it.
 struct Solved {
     instance: String,
-    schema: Rendered,
+    context: Context,
     tried: Vec<Tried>,
     /// The latest answer of the model.
     outcome: Option<ChatOutcome>,
@@ -120,17 +129,29 @@ impl End {
 }
 
 fn solve(args: &Args<'_>, asked: &Asked) -> Result<(Solved, OnError), Failure> {
-    let Asked { prompt, schema_info, options } = asked;
-    let route = model_call::resolve_chat(args, &options.chat)?;
+    let Asked { prompt, schema_info, use_vector_search, options } = asked;
+    let mut route = model_call::resolve_chat(args, &options.chat)?;
+    route.origin = Origin::of(Via::Text2Sql);
     let on_error = model_call::on_error(options.chat.call.on_error, &route);
-    let schema = match schema_info.as_ref().filter(|info| !info.trim().is_empty()) {
-        Some(info) => Rendered { text: info.clone(), ..Rendered::default() },
-        None => schema_of(prompt, options)?,
+    let context = match schema_info.as_ref().filter(|info| !info.trim().is_empty()) {
+        Some(info) => Context::given(info),
+        None => Context::of_role(prompt, options, *use_vector_search)?,
     };
-    let question = Question { prompt: prompt.clone(), schema: schema.text.clone(), version: pg_sys::PG_VERSION_NUM / 10_000 };
+    let question = Question {
+        prompt: prompt.clone(),
+        schema: context.schema.clone(),
+        notes: context.notes.text.clone(),
+        version: pg_sys::PG_VERSION_NUM / 10_000,
+    };
     let (bounds, wanted) = (bounds(options), Wanted { rows: !options.dry_run, plan: options.explain });
-    let mut solved =
-        Solved { instance: route.instance.clone(), schema, tried: Vec::new(), outcome: None, usage: Vec::new(), end: Err(nothing(&route)) };
+    let mut solved = Solved {
+        instance: route.instance.clone(),
+        context,
+        tried: Vec::new(),
+        outcome: None,
+        usage: Vec::new(),
+        end: Err(nothing(&route)),
+    };
     while solved.tried.len() < options.max_attempts {
         let outcome = match chat::answered(&question.call(route.clone(), options, &solved.tried))? {
             Ok(outcome) => outcome,
@@ -139,7 +160,7 @@ fn solve(args: &Args<'_>, asked: &Asked) -> Result<(Solved, OnError), Failure> {
                 break;
             }
         };
-        let answer = outcome.text();
+        let (answer, request_id) = (outcome.text(), outcome.request_id.to_string());
         solved.usage.push(outcome.usage_json());
         solved.outcome = Some(outcome);
         let (sql, explanation) = match Reply::read(&answer) {
@@ -153,6 +174,9 @@ fn solve(args: &Args<'_>, asked: &Asked) -> Result<(Solved, OnError), Failure> {
         interrupts::check();
         match generated_query::run(&sql, bounds, wanted)? {
             Ok(answer) => {
+                if wanted.rows {
+                    notes::remember(privileges::current_role(), &request_id, prompt, &sql, &answer.reads)?;
+                }
                 solved.end = Ok(Found { sql, explanation, answer });
                 break;
             }
@@ -173,16 +197,6 @@ fn solve(args: &Args<'_>, asked: &Asked) -> Result<(Solved, OnError), Failure> {
 fn nothing(route: &Route) -> End {
     let error = SqlError::new(State::Internal, format!("pg_llm: internal error: model \"{}\" was not asked", route.instance));
     End::Query { sql: None, error: error.into() }
-}
-
-/// What the current role may read.
-fn schema_of(prompt: &str, options: &Text2SqlOptions) -> Result<Rendered, Failure> {
-    let schemas = match &options.schemas {
-        Some(names) => user_tables::schemas_named(names)?,
-        None => search_path::schemas(),
-    };
-    let tables = user_tables::readable_by(privileges::current_role(), &schemas)?;
-    Ok(render(&tables, prompt, options.schema_tokens))
 }
 
 /// The call's own bounds, below the settings.
@@ -217,7 +231,7 @@ impl Found {
     }
 
     fn execution(&self, dry_run: bool) -> Value {
-        let Answer { columns, rows, truncated, plan } = &self.answer;
+        let Answer { columns, rows, truncated, plan, .. } = &self.answer;
         json!({
             "success": true,
             "dry_run": dry_run,
@@ -269,8 +283,12 @@ impl Solved {
             "explanation": explanation,
             "execution": execution,
             "attempts": attempts,
-            "tables": self.schema.shown,
-            "tables_left_out": self.schema.left_out,
+            "tables": self.context.tables,
+            "tables_left_out": self.context.left_out,
+            "chosen_by": self.context.chosen_by,
+            "vector_search": self.context.vector_search,
+            "facts": self.context.notes.facts,
+            "examples": self.context.notes.examples,
             "usage": sum(&self.usage),
         })
     }

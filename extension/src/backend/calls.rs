@@ -85,6 +85,30 @@ impl Args<'_> {
         self.datum(index).map(|d| unsafe { *d.cast_mut_ptr::<[u8; 16]>() })
     }
 
+    /// An oid, such as a `regclass`.
+    pub(crate) fn oid(&self, index: usize) -> Option<Oid> {
+        self.datum(index).and_then(|d| u32::try_from(d.value() & 0xffff_ffff).ok()).map(Oid::from)
+    }
+
+    /// An array of oids, such as `regclass[]`, without its NULLs; empty for NULL.
+    pub(crate) fn oids(&self, index: usize) -> Vec<Oid> {
+        let Some(datum) = self.datum(index) else { return Vec::new() };
+        // SAFETY: SQL declares this argument as an array of a type that is laid out as oid is. What is deconstructed lives in the current memory context.
+        unsafe {
+            let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast();
+            let (mut values, mut nulls, mut count) = (ptr::null_mut(), ptr::null_mut(), 0);
+            let align = libc::c_char::try_from(pg_sys::TYPALIGN_INT).unwrap_or(0);
+            pg_sys::deconstruct_array(array, pg_sys::REGCLASSOID, 4, true, align, &raw mut values, &raw mut nulls, &raw mut count);
+            let count = usize::try_from(count).unwrap_or(0);
+            if count == 0 {
+                return Vec::new();
+            }
+            let elements: (&[Datum], &[bool]) = (slice::from_raw_parts(values, count), slice::from_raw_parts(nulls, count));
+            let there = elements.0.iter().zip(elements.1).filter(|(_, null)| !**null);
+            there.filter_map(|(datum, _)| u32::try_from(datum.value() & 0xffff_ffff).ok()).map(Oid::from).collect()
+        }
+    }
+
     /// A text, in UTF-8 whatever the database's encoding is.
     pub(crate) fn text(&self, index: usize) -> Result<Option<String>, SqlError> {
         self.datum(index).map(|d| encoding::from_server(detoasted(d).bytes())).transpose()

@@ -23,6 +23,7 @@ use serde_json::Value;
 use super::errors::{Failure, SqlError, State, sqlstate};
 use super::generated_rows::{Column, Received, Receiver};
 use super::guard::{self, Guard};
+use super::plan_reads::{self, Read};
 use super::stopwatch::Stopwatch;
 use super::{encoding, gucs, query_tree};
 
@@ -64,6 +65,8 @@ pub(crate) struct Answer {
     /// There was more.
     pub(crate) truncated: bool,
     pub(crate) plan: Option<Value>,
+    /// What it reads with the caller's rights.
+    pub(crate) reads: Vec<Read>,
 }
 
 /// Why it gave nothing.
@@ -266,6 +269,7 @@ unsafe fn execute(text: &CStr, bounds: Bounds, wanted: Wanted) -> Result<Answer,
             .detail(format!("{:.0} is allowed.", bounds.cost))
             .hint("Select fewer rows, or raise pg_llm.text2sql_max_cost."));
         }
+        let reads = plan_reads::of(plan);
         let mut receiver = Receiver::new(bounds.rows, bounds.bytes);
         let running = pg_sys::CreateQueryDesc(
             plan,
@@ -289,7 +293,7 @@ unsafe fn execute(text: &CStr, bounds: Bounds, wanted: Wanted) -> Result<Answer,
         pg_sys::FreeQueryDesc(running);
         pg_sys::PopActiveSnapshot();
         let Received { columns, rows, truncated } = receiver.take()?;
-        Ok(Answer { columns, rows, truncated, plan })
+        Ok(Answer { columns, rows, truncated, plan, reads })
     }
 }
 

@@ -7,7 +7,7 @@
 //! - What protects the server from a guest, an upstream, an upload or a generated query (sizes, CPU, memory, disk) is `SUSET`: a role that could raise its own limits has none.
 //! - Where master keys are (`master_key_file`, `master_key_command`, `former_master_key_files`) is the server's, `SIGHUP`: what one session encrypts, all must be
 //!   able to open, and a command is the administrator's of the machine. `master_key` itself is `SUSET`, as it always was.
-//! - What only shapes the caller's own statement (`default_model`, `timeout_ms`, `cache_ttl`, `on_error`, `default_local_fallback`, `default_confidence_threshold`) is
+//! - What only shapes the caller's own statement (`default_model`, `text2sql_embedding_model`, `timeout_ms`, `cache_ttl`, `on_error`, `default_local_fallback`, `default_confidence_threshold`) is
 //!   `USERSET`; `timeout_ms` stays below `max_timeout_ms`.
 //!
 //! Nothing is validated by a hook: Postgres answers a hook's refusal at start-up with the default value, which may permit more than the
@@ -23,7 +23,9 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::{PostgresGucEnum, pg_sys};
 use zeroize::Zeroizing;
 
-use super::generated_query::Bounds;
+mod text2sql;
+
+pub(crate) use text2sql::{text2sql_allowed_functions, text2sql_bounds, text2sql_embedding_model, text2sql_remembered_requests};
 
 /// What a failed call gives back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
@@ -76,11 +78,6 @@ static CACHE_TTL: GucSetting<i32> = GucSetting::<i32>::new(60 * 60);
 static CACHE_MAX_MB: GucSetting<i32> = GucSetting::<i32>::new(64);
 static DEFAULT_LOCAL_FALLBACK: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static DEFAULT_CONFIDENCE_THRESHOLD: GucSetting<f64> = GucSetting::<f64>::new(0.0);
-static TEXT2SQL_ALLOWED_FUNCTIONS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
-static TEXT2SQL_MAX_COST: GucSetting<f64> = GucSetting::<f64>::new(10_000_000.0);
-static TEXT2SQL_MAX_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1000);
-static TEXT2SQL_MAX_BYTES: GucSetting<i32> = GucSetting::<i32>::new(4 << 20);
-static TEXT2SQL_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 static ON_ERROR: GucSetting<OnError> = GucSetting::<OnError>::new(OnError::Error);
 
 /// Defines every setting and reserves the prefix. Called from `_PG_init`, in the postmaster too: it does nothing but register.
@@ -169,7 +166,7 @@ pub(crate) fn define() {
     );
 
     define_cache();
-    define_text2sql();
+    text2sql::define();
     reserve_prefix();
     // SAFETY: reads a flag of the server.
     if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
@@ -352,53 +349,6 @@ fn define_cache() {
     );
 }
 
-/// What a query that a model wrote may cost and call. Who runs it may bound it further by options; lifting the bounds is the administrator's.
-fn define_text2sql() {
-    GucRegistry::define_string_guc(
-        c"pg_llm.text2sql_allowed_functions",
-        c"Functions that generated queries may call though they are VOLATILE or SECURITY DEFINER.",
-        c"Entries schema.function, separated by commas, without quotes. What such a function calls itself is checked as ever, nothing can be written, and \
-          functions that reach files, other servers or sessions stay refused. Default: empty.",
-        &TEXT2SQL_ALLOWED_FUNCTIONS,
-        GucContext::Suset,
-        GucFlags::NOT_WHILE_SEC_REST,
-    );
-    GucRegistry::define_float_guc(
-        c"pg_llm.text2sql_max_cost",
-        c"Estimated cost above which a generated query is not run.",
-        c"In the planner's units. The option max_cost goes below it. Default: 10 million; 0: no bound.",
-        &TEXT2SQL_MAX_COST,
-        0.0,
-        f64::MAX,
-        GucContext::Suset,
-        GucFlags::NOT_WHILE_SEC_REST,
-    );
-    let define = |name, short, long, setting, unit| {
-        GucRegistry::define_int_guc(name, short, long, setting, 1, i32::MAX, GucContext::Suset, unit | GucFlags::NOT_WHILE_SEC_REST);
-    };
-    define(
-        c"pg_llm.text2sql_max_rows",
-        c"Rows of a generated query that are given back.",
-        c"The option max_rows goes below it. The result says whether there were more. Default: 1000.",
-        &TEXT2SQL_MAX_ROWS,
-        GucFlags::default(),
-    );
-    define(
-        c"pg_llm.text2sql_max_bytes",
-        c"Size of the rows of a generated query that are given back.",
-        c"Of their values as JSON. The result says whether there were more. Default: 4 MB.",
-        &TEXT2SQL_MAX_BYTES,
-        GucFlags::UNIT_BYTE,
-    );
-    define(
-        c"pg_llm.text2sql_timeout_ms",
-        c"Time that a generated query may run.",
-        c"Beside statement_timeout, and without the model's time. The option sql_timeout_ms goes below it. Default: 30 s.",
-        &TEXT2SQL_TIMEOUT_MS,
-        GucFlags::UNIT_MS,
-    );
-}
-
 /// Shown as asterisks to everybody: `SHOW`, `current_setting`; `NO_SHOW_ALL` keeps it out of `pg_settings`.
 fn define_master_key(flags: GucFlags) {
     unsafe extern "C-unwind" fn show() -> *const std::ffi::c_char {
@@ -529,22 +479,6 @@ pub(crate) fn default_local_fallback() -> Option<String> {
 /// `pg_llm.default_confidence_threshold`.
 pub(crate) fn default_confidence_threshold() -> f64 {
     DEFAULT_CONFIDENCE_THRESHOLD.get()
-}
-
-/// `pg_llm.text2sql_allowed_functions`.
-pub(crate) fn text2sql_allowed_functions() -> Vec<String> {
-    let listed = text(&TEXT2SQL_ALLOWED_FUNCTIONS).unwrap_or_default();
-    listed.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
-}
-
-/// What a generated query may cost.
-pub(crate) fn text2sql_bounds() -> Bounds {
-    Bounds {
-        time: milliseconds(&TEXT2SQL_TIMEOUT_MS),
-        rows: unsigned(&TEXT2SQL_MAX_ROWS),
-        bytes: unsigned(&TEXT2SQL_MAX_BYTES),
-        cost: TEXT2SQL_MAX_COST.get(),
-    }
 }
 
 /// `pg_llm.on_error`.

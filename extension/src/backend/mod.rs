@@ -28,6 +28,7 @@ pub(crate) mod ledger;
 pub(crate) mod master_key;
 pub(crate) mod module_statistics;
 pub(crate) mod news;
+pub(crate) mod plan_reads;
 pub(crate) mod privileges;
 mod query_tree;
 mod row_guard;

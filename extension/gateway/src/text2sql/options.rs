@@ -29,14 +29,30 @@ pub struct Text2SqlOptions {
     pub dry_run: bool,
     /// Its plan is wanted.
     pub explain: bool,
+    /// Rows of each table that the model is shown.
+    pub sample_rows: usize,
+    /// The model that knows which tables are alike in meaning; none: the setting's.
+    pub embedding_instance: Option<String>,
 }
 
-const OWN: [&str; 8] = ["schemas", "max_attempts", "max_rows", "sql_timeout_ms", "max_cost", "schema_tokens", "dry_run", "explain"];
+const OWN: [&str; 10] = [
+    "schemas",
+    "max_attempts",
+    "max_rows",
+    "sql_timeout_ms",
+    "max_cost",
+    "schema_tokens",
+    "dry_run",
+    "explain",
+    "sample_rows",
+    "embedding_instance",
+];
 /// What the question itself decides.
 const MEANINGLESS: [&str; 3] = ["response_format", "tools", "tool_choice"];
 const ATTEMPTS: usize = 3;
 const MOST_ATTEMPTS: usize = 10;
 const SCHEMA_TOKENS: usize = 8_000;
+const MOST_SAMPLE_ROWS: usize = 5;
 
 impl Text2SqlOptions {
     /// Reads `options jsonb`.
@@ -69,6 +85,10 @@ impl Text2SqlOptions {
                 .unwrap_or(SCHEMA_TOKENS),
             dry_run: members.get("dry_run", "true or false")?.unwrap_or(false),
             explain: members.get("explain", "true or false")?.unwrap_or(false),
+            sample_rows: members
+                .get_if("sample_rows", &format!("an integer from 0 to {MOST_SAMPLE_ROWS}"), |v| (0..=MOST_SAMPLE_ROWS).contains(v))?
+                .unwrap_or(0),
+            embedding_instance: members.get_if("embedding_instance", "the name of a model", |name: &String| !name.is_empty())?,
         })
     }
 }
@@ -85,6 +105,8 @@ impl Default for Text2SqlOptions {
             schema_tokens: SCHEMA_TOKENS,
             dry_run: false,
             explain: false,
+            sample_rows: 0,
+            embedding_instance: None,
         }
     }
 }
@@ -117,6 +139,8 @@ mod tests {
             (json!({"sql_timeout_ms": 0}), "milliseconds"),
             (json!({"schema_tokens": 1}), "from 100"),
             (json!({"dry_run": 1}), "true or false"),
+            (json!({"sample_rows": 6}), "from 0 to 5"),
+            (json!({"embedding_instance": ""}), "the name of a model"),
             (json!([]), "must be a JSON object"),
         ] {
             let error = Text2SqlOptions::parse(&bad).unwrap_err();

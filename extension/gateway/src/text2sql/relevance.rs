@@ -1,8 +1,28 @@
-//! Which tables a question is about: by the words that it shares with their names and comments, and by foreign keys.
+//! Which tables a question is about: by the words that it shares with their names, comments, columns and values, by words that are nearly the same, by foreign keys, and
+//! by the likeness of meaning where somebody measured it.
 
 use std::collections::{HashMap, HashSet};
 
-use super::schema::Table;
+use super::trigrams::Vocabulary;
+
+/// What is known of a table before its columns are looked at one by one.
+#[derive(Clone, Debug, Default)]
+pub struct Outline {
+    /// With its schema, quoted where SQL needs it.
+    pub name: String,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Names of its columns, one after another.
+    pub columns: String,
+    /// How many they are.
+    pub column_count: usize,
+    /// Comments of its columns.
+    pub column_comments: String,
+    /// Values of its enumerations.
+    pub values: String,
+    /// Places of the tables that its foreign keys lead to.
+    pub targets: Vec<usize>,
+}
 
 /// How much a table's own words count, by where they stand.
 const NAME: f64 = 4.0;
@@ -13,31 +33,21 @@ const VALUE: f64 = 1.5;
 /// The share that a table has in its best neighbour's.
 const NEIGHBOUR: f64 = 0.4;
 
-/// The tables by their places, the likeliest first. Those that have nothing to do with the question are left out, unless all have nothing.
-pub(super) fn ranked(tables: &[Table], question: &str) -> Vec<usize> {
-    let asked: HashSet<String> = words(question).into_iter().collect();
-    let found: Vec<HashMap<&String, f64>> = tables.iter().map(|table| shared(table, &asked)).collect();
-    let mut rarity: HashMap<&String, f64> = HashMap::new();
-    for word in found.iter().flat_map(HashMap::keys) {
-        *rarity.entry(word).or_default() += 1.0;
-    }
-    #[allow(clippy::cast_precision_loss, reason = "there are not that many tables")]
-    let count = tables.len() as f64;
-    let own: Vec<f64> = found
-        .iter()
-        .map(|words| words.iter().map(|(word, weight)| weight * (1.0 + count / rarity.get(word).copied().unwrap_or(1.0)).ln()).sum())
-        .collect();
+/// The tables by their places, the likeliest first. Those that have nothing to do with the question are left out, unless all have nothing. `likeness` is that of each table's meaning to
+/// the question's, as a cosine; empty where nobody measured it.
+pub fn ranked(tables: &[Outline], question: &str, likeness: &[f32]) -> Vec<usize> {
+    let mut own = by_words(tables, question);
+    add_likeness(&mut own, likeness);
     let mut score = own.clone();
-    let places: HashMap<&str, usize> = tables.iter().enumerate().map(|(at, table)| (table.name.as_str(), at)).collect();
     for (from, table) in tables.iter().enumerate() {
-        for to in table.foreign_keys.iter().filter_map(|key| places.get(key.target.as_str()).copied()) {
+        for to in table.targets.iter().copied().filter(|to| *to < tables.len()) {
             score[from] = score[from].max(own[from] + NEIGHBOUR * own[to]);
             score[to] = score[to].max(own[to] + NEIGHBOUR * own[from]);
         }
     }
     let mut order: Vec<usize> = (0..tables.len()).collect();
     order.sort_by(|a, b| {
-        score[*b].total_cmp(&score[*a]).then_with(|| tables[*b].foreign_keys.len().cmp(&tables[*a].foreign_keys.len())).then(a.cmp(b))
+        score[*b].total_cmp(&score[*a]).then_with(|| tables[*b].targets.len().cmp(&tables[*a].targets.len())).then(a.cmp(b))
     });
     if score.iter().any(|score| *score > 0.0) {
         order.retain(|at| score[*at] > 0.0);
@@ -45,27 +55,104 @@ pub(super) fn ranked(tables: &[Table], question: &str) -> Vec<usize> {
     order
 }
 
-/// The words of the question that a table has, each where it weighs most.
-fn shared<'a>(table: &Table, asked: &'a HashSet<String>) -> HashMap<&'a String, f64> {
-    let mut found = HashMap::new();
-    let mut look = |text: &str, weight: f64| {
-        for word in words(text) {
-            if let Some(word) = asked.get(&word) {
-                let heaviest: &mut f64 = found.entry(word).or_default();
-                *heaviest = heaviest.max(weight);
+/// Each table's score by its words, rare words counting more; the best has 1.
+#[allow(clippy::cast_precision_loss, reason = "there are not that many tables")]
+fn by_words(tables: &[Outline], question: &str) -> Vec<f64> {
+    let asked: HashSet<String> = words(question).into_iter().collect();
+    let known: Vec<Vec<(String, f64)>> = tables.iter().map(Outline::words).collect();
+    let alike = alike(&asked, &known);
+    let found: Vec<HashMap<&str, f64>> = known.iter().map(|words| shared(words, &alike)).collect();
+    let mut rarity: HashMap<&str, f64> = HashMap::new();
+    for word in found.iter().flat_map(HashMap::keys) {
+        *rarity.entry(word).or_default() += 1.0;
+    }
+    let count = tables.len() as f64;
+    let score = |words: &HashMap<&str, f64>| -> f64 {
+        words.iter().map(|(word, weight)| weight * (1.0 + count / rarity.get(word).copied().unwrap_or(1.0)).ln()).sum()
+    };
+    scaled(found.iter().map(score).collect())
+}
+
+/// Adds what is above the average likeness, the best by 1.
+fn add_likeness(scores: &mut [f64], likeness: &[f32]) {
+    if likeness.len() != scores.len() || likeness.is_empty() {
+        return;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "there are not that many tables")]
+    let average = likeness.iter().copied().map(f64::from).sum::<f64>() / likeness.len() as f64;
+    let above = scaled(likeness.iter().map(|one| (f64::from(*one) - average).max(0.0).powi(2)).collect());
+    for (score, above) in scores.iter_mut().zip(above) {
+        *score += above;
+    }
+}
+
+fn scaled(mut scores: Vec<f64>) -> Vec<f64> {
+    let best = scores.iter().copied().fold(0.0, f64::max);
+    if best > 0.0 {
+        for score in &mut scores {
+            *score /= best;
+        }
+    }
+    scores
+}
+
+/// Words of tables, with the word of the question that each stands for and how nearly.
+fn alike<'a>(asked: &'a HashSet<String>, known: &[Vec<(String, f64)>]) -> HashMap<String, (&'a str, f64)> {
+    let vocabulary = Vocabulary::of(known.iter().flatten().map(|(word, _)| word.as_str()));
+    let mut alike: HashMap<String, (&str, f64)> = HashMap::new();
+    for word in asked {
+        for (found, likeness) in vocabulary.like(word) {
+            let best = alike.entry(found.to_owned()).or_insert((word, 0.0));
+            if likeness > best.1 {
+                *best = (word, likeness);
             }
         }
-    };
-    look(table.name.rsplit('.').next().unwrap_or_default(), NAME);
-    look(table.comment.as_deref().unwrap_or_default(), COMMENT);
-    for column in &table.columns {
-        look(&column.name, COLUMN);
-        look(column.comment.as_deref().unwrap_or_default(), COLUMN_COMMENT);
-        for value in &column.values {
-            look(value, VALUE);
+    }
+    alike
+}
+
+/// The words of the question that a table has, each where it weighs most.
+fn shared<'a>(words: &[(String, f64)], alike: &HashMap<String, (&'a str, f64)>) -> HashMap<&'a str, f64> {
+    let mut found = HashMap::new();
+    for (word, weight) in words {
+        if let Some((asked, likeness)) = alike.get(word) {
+            let heaviest: &mut f64 = found.entry(*asked).or_default();
+            *heaviest = heaviest.max(weight * likeness);
         }
     }
     found
+}
+
+/// How many words of `text` stand in the question as well.
+pub(super) fn common_words(question: &str, text: &str) -> usize {
+    let asked: HashSet<String> = words(question).into_iter().collect();
+    words(text).into_iter().collect::<HashSet<_>>().intersection(&asked).count()
+}
+
+impl Outline {
+    /// Its words, and how much each counts.
+    fn words(&self) -> Vec<(String, f64)> {
+        let parts = [
+            (self.name.rsplit('.').next().unwrap_or_default(), NAME),
+            (self.comment.as_deref().unwrap_or_default(), COMMENT),
+            (self.columns.as_str(), COLUMN),
+            (self.column_comments.as_str(), COLUMN_COMMENT),
+            (self.values.as_str(), VALUE),
+        ];
+        parts.into_iter().flat_map(|(text, weight)| words(text).into_iter().map(move |word| (word, weight))).collect()
+    }
+
+    /// What a model of meanings is told of it, in at most some 2,000 bytes.
+    pub fn described(&self) -> String {
+        let parts = [self.name.as_str(), self.comment.as_deref().unwrap_or_default(), &self.columns, &self.column_comments, &self.values];
+        crate::error::clip(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n"), 2000)
+    }
+
+    /// Bytes that it takes when it is told, roughly.
+    pub(super) fn size(&self) -> usize {
+        let comments = self.comment.as_ref().map_or(0, String::len).min(200) + self.column_comments.len();
+        30 + self.name.len() + self.columns.len() + 14 * self.column_count + comments + self.values.len()
+    }
 }
 
 /// Lower-case words: of names, their parts; without the endings of plurals and tenses; of scripts without spaces, pairs of characters.
@@ -128,21 +215,19 @@ fn stem(word: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text2sql::schema::{Column, ForeignKey, Kind};
 
-    fn table(name: &str, columns: &[&str], targets: &[&str]) -> Table {
-        Table {
-            name: name.into(),
-            kind: Kind::Table,
-            comment: None,
-            rows: None,
-            columns: columns.iter().map(|name| Column { name: (*name).into(), ..Column::default() }).collect(),
-            primary_key: Vec::new(),
-            foreign_keys: targets
-                .iter()
-                .map(|target| ForeignKey { columns: vec!["x".into()], target: (*target).into(), target_columns: vec!["id".into()] })
-                .collect(),
-        }
+    fn table(name: &str, columns: &str, targets: &[usize]) -> Outline {
+        Outline { name: name.into(), columns: columns.into(), targets: targets.to_vec(), ..Outline::default() }
+    }
+
+    fn shop() -> [Outline; 5] {
+        [
+            table("public.weather", "id", &[]),
+            table("public.order_lines", "order_id product_id", &[2, 3]),
+            table("public.orders", "id", &[4]),
+            table("public.products", "id price", &[]),
+            table("public.customers", "id name", &[]),
+        ]
     }
 
     #[test]
@@ -155,19 +240,25 @@ mod tests {
 
     #[test]
     fn tables_that_are_named_go_before_their_neighbours_and_the_rest_is_left_out() {
-        let tables = [
-            table("public.weather", &["id"], &[]),
-            table("public.order_lines", &["order_id", "product_id"], &["public.orders", "public.products"]),
-            table("public.orders", &["id"], &["public.customers"]),
-            table("public.products", &["id", "price"], &[]),
-            table("public.customers", &["id", "name"], &[]),
-        ];
-        assert_eq!(ranked(&tables, "How many orders does each customer have?"), [4, 2, 1, 3]);
+        assert_eq!(ranked(&shop(), "How many orders does each customer have?", &[]), [4, 2, 1, 3]);
+    }
+
+    #[test]
+    fn a_word_that_is_nearly_the_same_counts_too() {
+        assert_eq!(ranked(&shop(), "Wich custmers?", &[])[0], 4);
+        assert_eq!(ranked(&shop(), "Wetter und weathr", &[]), [0]);
+    }
+
+    #[test]
+    fn likeness_of_meaning_finds_what_shares_no_word() {
+        assert_eq!(ranked(&shop(), "What did people buy?", &[0.1, 0.1, 0.8, 0.1, 0.2])[..2], [2, 4], "and its neighbours after it");
+        assert_eq!(ranked(&shop(), "customers", &[0.9, 0.1, 0.1, 0.1, 0.8])[0], 4, "both together count most");
+        assert_eq!(ranked(&shop(), "customers", &[0.9])[0], 4, "what was measured of other tables is none");
     }
 
     #[test]
     fn where_nothing_fits_all_may() {
-        assert_eq!(super::ranked(&[table("a.b", &[], &[]), table("a.c", &[], &["a.b"])], "xyz"), [1, 0]);
-        assert!(super::ranked(&[], "xyz").is_empty());
+        assert_eq!(ranked(&[table("a.b", "", &[]), table("a.c", "", &[0])], "xyz", &[]), [1, 0]);
+        assert!(ranked(&[], "xyz", &[]).is_empty());
     }
 }

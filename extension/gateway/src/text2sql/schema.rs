@@ -1,8 +1,9 @@
 //! What a model is told of a database: its tables in few words, and of many tables those that the question is about.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use super::relevance;
+use super::relevance::Outline;
 
 /// A table or something that can be selected from like one.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Table {
     pub primary_key: Vec<String>,
     /// To other tables.
     pub foreign_keys: Vec<ForeignKey>,
+    /// Some of its rows, as text: values of the columns in their order.
+    pub samples: Vec<Vec<Option<String>>>,
 }
 
 /// What a table is.
@@ -65,8 +68,8 @@ pub struct ForeignKey {
 pub struct Rendered {
     /// For the model.
     pub text: String,
-    /// Names of the tables in it.
-    pub shown: Vec<String>,
+    /// Places of the tables in it.
+    pub shown: Vec<usize>,
     /// How many tables are not in it.
     pub left_out: usize,
 }
@@ -74,19 +77,43 @@ pub struct Rendered {
 /// Bytes of text that make a token, roughly.
 const BYTES_A_TOKEN: usize = 4;
 /// Longest comment, in characters, and most values of an enumeration, that are shown.
-const COMMENT: usize = 200;
+const COMMENT: usize = 500;
 const VALUES: usize = 30;
+/// Longest value of a row that is shown, in characters.
+const SAMPLE: usize = 40;
 
-/// Describes tables within this many tokens, for a question. A table that does not fit is left out; of one that alone does not fit, columns are.
-pub fn render(tables: &[Table], question: &str, tokens: usize) -> Rendered {
+/// How many of the best tables are worth a closer look, where all of them would be far more than this many tokens. `order` is asked for their places, the best first.
+///
+/// None: all are.
+pub fn worth_a_look(tables: &[Outline], tokens: usize, order: impl FnOnce() -> Vec<usize>) -> Option<Vec<usize>> {
+    // The sizes are estimates, and a table that does not fit makes room for the next.
+    let mut left = tokens.saturating_mul(BYTES_A_TOKEN).saturating_mul(3) / 2;
+    if tables.iter().map(Outline::size).sum::<usize>() <= left {
+        return None;
+    }
+    let mut chosen = order();
+    let mut fits = |at: &usize| {
+        let before = left;
+        left = left.saturating_sub(tables.get(*at).map_or(0, Outline::size));
+        before > 0
+    };
+    let count = chosen.iter().take_while(|at| fits(at)).count();
+    chosen.truncate(count);
+    Some(chosen)
+}
+
+/// Describes tables within this many tokens. A table that does not fit is left out; of one that alone does not fit, columns are. `order` is asked for the places of the
+/// tables, the best first, where not all of them fit; `beside` are tables that there are besides.
+pub fn render(tables: &[Table], beside: usize, tokens: usize, order: impl FnOnce() -> Vec<usize>) -> Rendered {
     let budget = tokens.saturating_mul(BYTES_A_TOKEN);
     let whole: Vec<String> = tables.iter().map(|table| table.lines(usize::MAX)).collect();
-    if whole.iter().map(String::len).sum::<usize>() <= budget {
-        return Rendered { text: whole.concat(), shown: tables.iter().map(|table| table.name.clone()).collect(), left_out: 0 };
+    let all_fit = whole.iter().map(String::len).sum::<usize>() <= budget;
+    if all_fit && beside == 0 {
+        return Rendered { text: whole.concat(), shown: (0..tables.len()).collect(), left_out: 0 };
     }
     let mut left = budget;
     let mut chosen: Vec<(usize, String)> = Vec::new();
-    for at in relevance::ranked(tables, question) {
+    for at in if all_fit { (0..tables.len()).collect() } else { order() } {
         let text = if whole[at].len() <= left {
             whole[at].clone()
         } else if chosen.is_empty() {
@@ -98,10 +125,26 @@ pub fn render(tables: &[Table], question: &str, tokens: usize) -> Rendered {
         chosen.push((at, text));
     }
     chosen.sort_by_key(|(at, _)| *at);
-    let left_out = tables.len() - chosen.len();
+    let left_out = beside + tables.len() - chosen.len();
     let mut text: String = chosen.iter().map(|(_, text)| text.as_str()).collect();
     let _ = writeln!(text, "-- {left_out} other tables are not shown");
-    Rendered { text, shown: chosen.iter().map(|(at, _)| tables[*at].name.clone()).collect(), left_out }
+    Rendered { text, shown: chosen.into_iter().map(|(at, _)| at).collect(), left_out }
+}
+
+/// What is known of each table, in few words.
+pub fn outlines(tables: &[Table]) -> Vec<Outline> {
+    let places: HashMap<&str, usize> = tables.iter().enumerate().map(|(at, table)| (table.name.as_str(), at)).collect();
+    let joined = |words: &mut dyn Iterator<Item = &str>| words.collect::<Vec<_>>().join(" ");
+    let outline = |table: &Table| Outline {
+        name: table.name.clone(),
+        comment: table.comment.clone(),
+        columns: joined(&mut table.columns.iter().map(|column| column.name.as_str())),
+        column_count: table.columns.len(),
+        column_comments: joined(&mut table.columns.iter().filter_map(|column| column.comment.as_deref())),
+        values: joined(&mut table.columns.iter().flat_map(|column| column.values.iter().map(String::as_str))),
+        targets: table.foreign_keys.iter().filter_map(|key| places.get(key.target.as_str()).copied()).collect(),
+    };
+    tables.iter().map(outline).collect()
 }
 
 impl Table {
@@ -135,6 +178,10 @@ impl Table {
         if hidden > 0 {
             let _ = writeln!(text, "  -- {hidden} other columns are not shown");
         }
+        for row in self.samples.iter().filter(|_| hidden == 0) {
+            let values: Vec<String> = row.iter().map(|value| value.as_deref().map_or_else(|| "NULL".to_owned(), sample)).collect();
+            let _ = writeln!(text, "  -- a row: ({})", values.join(", "));
+        }
         text
     }
 
@@ -143,7 +190,7 @@ impl Table {
         if !column.values.is_empty() {
             let more = if column.values.len() > VALUES { ", ..." } else { "" };
             let shown: Vec<String> =
-                column.values.iter().take(VALUES).map(|value| format!("'{}'", one_line(value).replace('\'', "''"))).collect();
+                column.values.iter().take(VALUES).map(|value| format!("'{}'", one_line(value, COMMENT).replace('\'', "''"))).collect();
             let _ = write!(text, " ({}{more})", shown.join(", "));
         }
         match self.primary_key.as_slice() {
@@ -163,14 +210,19 @@ impl Table {
 
 /// A comment is data, and stays on its line.
 fn put_comment(text: &mut String, comment: Option<&str>) {
-    if let Some(comment) = comment.map(one_line).filter(|comment| !comment.is_empty()) {
+    if let Some(comment) = comment.map(|comment| one_line(comment, COMMENT)).filter(|comment| !comment.is_empty()) {
         let _ = write!(text, " -- {comment}");
     }
 }
 
-fn one_line(text: &str) -> String {
+fn sample(value: &str) -> String {
+    format!("'{}'", one_line(value, SAMPLE).replace('\'', "''"))
+}
+
+/// In at most so many characters, without what breaks a line.
+pub(super) fn one_line(text: &str, most: usize) -> String {
     let mut line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = line.char_indices().nth(COMMENT) {
+    if let Some((end, _)) = line.char_indices().nth(most) {
         line.truncate(end);
         line.push('…');
     }
@@ -180,6 +232,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text2sql::relevance::ranked;
 
     fn orders() -> Table {
         let column = |name: &str, type_name: &str| Column { name: name.into(), type_name: type_name.into(), ..Column::default() };
@@ -203,7 +256,12 @@ mod tests {
                 target: "shop.customers".into(),
                 target_columns: vec!["id".into()],
             }],
+            samples: Vec::new(),
         }
+    }
+
+    fn render(tables: &[Table], question: &str, tokens: usize) -> Rendered {
+        super::render(tables, 0, tokens, || ranked(&outlines(tables), question, &[]))
     }
 
     #[test]
@@ -214,7 +272,7 @@ mod tests {
             "PARTITIONED TABLE shop.orders (about 1200 rows) -- What was ordered\n  id bigint PRIMARY KEY\n  customer_id bigint NOT NULL -> shop.customers(id)\n  \
              \"Status\" shop.status ('new', 'it''s paid') -- -- DROP\n"
         );
-        assert_eq!((rendered.shown, rendered.left_out), (vec!["shop.orders".to_owned()], 0));
+        assert_eq!((rendered.shown, rendered.left_out), (vec![0], 0));
     }
 
     #[test]
@@ -223,7 +281,7 @@ mod tests {
             (0..1000).map(|n| Table { name: format!("public.table_{n}"), comment: None, foreign_keys: Vec::new(), ..orders() }).collect();
         tables[700].comment = Some("Invoices of suppliers".into());
         let rendered = render(&tables, "Which supplier sent the most invoices?", 300);
-        assert_eq!((&*rendered.shown, rendered.left_out), (&["public.table_700".to_owned()][..], 999));
+        assert_eq!((&*rendered.shown, rendered.left_out), (&[700][..], 999));
         assert!(rendered.text.len() <= 300 * 4 + 60, "{}", rendered.text);
     }
 
@@ -247,5 +305,24 @@ mod tests {
         }];
         let text = render(&[table], "x", 1000).text;
         assert!(text.contains("(id, customer_id) -> a.b(x, y)\n") && text.contains("id bigint (part of the PRIMARY KEY)"), "{text}");
+    }
+
+    #[test]
+    fn rows_stay_on_their_lines_and_are_cut() {
+        let row = vec![Some("1".into()), None, Some(format!("a\n\"b' {}", "x".repeat(100)))];
+        let table = Table { samples: vec![row], ..orders() };
+        let text = render(&[table], "x", 1000).text;
+        assert!(text.contains("\n  -- a row: ('1', NULL, 'a \"b'' xxx") && text.contains("…')\n"), "{text}");
+    }
+
+    #[test]
+    fn of_very_many_tables_only_the_best_are_looked_at_closely() {
+        let outline = |n: usize| Outline { name: format!("public.t{n}"), columns: "a b c".into(), column_count: 3, ..Outline::default() };
+        let tables: Vec<Outline> = (0..10_000).map(outline).collect();
+        let order: Vec<usize> = (0..10_000).rev().collect();
+        let chosen = worth_a_look(&tables, 8000, || order).unwrap();
+        assert!((200..2000).contains(&chosen.len()) && chosen[0] == 9999, "{}", chosen.len());
+        assert_eq!(worth_a_look(&tables[..3], 8000, || unreachable!()), None);
+        assert_eq!(worth_a_look(&tables, 8000, || vec![2]), Some(vec![2]), "what has nothing to do with it is left out");
     }
 }
