@@ -65,3 +65,47 @@ CREATE TABLE _pg_llm_catalog.traces (
 CREATE INDEX ON _pg_llm_catalog.traces (request_id);
 CREATE INDEX ON _pg_llm_catalog.traces (at);
 COMMENT ON TABLE _pg_llm_catalog.traces IS 'Prompts and answers of requests that were made while pg_llm.trace_enabled was on, redacted. In no dump; rows older than pg_llm.trace_retention go.';
+
+-- Whose rows they see is decided in C. PARALLEL RESTRICTED: the leader's transaction is the one that asks.
+CREATE FUNCTION _pg_llm_catalog.audit_log(options jsonb)
+RETURNS TABLE (request_id uuid, event_type text, instance_name text, session_id text, success boolean, confidence_score float8, metadata jsonb)
+LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 1000 ROWS 100
+AS 'MODULE_PATHNAME', 'pg_llm_get_audit_log_wrapper';
+COMMENT ON FUNCTION _pg_llm_catalog.audit_log(jsonb) IS 'What pg_llm_get_audit_log is made of.';
+
+CREATE FUNCTION pg_llm_get_audit_log(options jsonb DEFAULT '{}')
+RETURNS TABLE (request_id uuid, event_type text, instance_name text, session_id text, success boolean, confidence_score float8, metadata jsonb)
+LANGUAGE sql STABLE PARALLEL RESTRICTED COST 1000 ROWS 100
+BEGIN ATOMIC
+  SELECT (l.entry).request_id, (l.entry).event_type, (l.entry).instance_name, (l.entry).session_id, (l.entry).success, (l.entry).confidence_score, (l.entry).metadata
+    FROM (SELECT _pg_llm_catalog.audit_log(options) AS entry OFFSET 0) AS l;
+END;
+COMMENT ON FUNCTION pg_llm_get_audit_log(jsonb) IS
+'Rows of the ledger, the latest first: those of the current role, and all for members of pg_read_all_stats. Options such as {"limit": 100, "instance_name": "...", "since": "2026-01-01", "outcome": "error", "event_type": "chat"}. No prompts, no answers.';
+
+CREATE FUNCTION pg_llm_get_trace(request_id uuid)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 1000
+AS 'MODULE_PATHNAME', 'pg_llm_get_trace_wrapper';
+COMMENT ON FUNCTION pg_llm_get_trace(uuid) IS
+'All requests of one call and of its parts, in their order, as {"request_id", "events": [...]}. Prompts and answers only to the role that made the call, and where pg_llm.trace_enabled was on. NULL where there is nothing that the current role may see.';
+
+CREATE FUNCTION pg_llm_flush_ledger(timeout_ms integer DEFAULT 30000)
+RETURNS boolean LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 100000
+AS 'MODULE_PATHNAME', 'pg_llm_flush_ledger_wrapper';
+COMMENT ON FUNCTION pg_llm_flush_ledger(integer) IS
+'Waits until all entries of this database that are there by now are written, so that a new statement sees them. False: they were not within timeout_ms. On a standby: until they are in the server''s log.';
+
+CREATE FUNCTION _pg_llm_catalog.ledger_state()
+RETURNS TABLE (kept text, written bigint, dropped bigint, waiting boolean)
+LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 1000 ROWS 1
+AS 'MODULE_PATHNAME', 'pg_llm_ledger_state_wrapper';
+COMMENT ON FUNCTION _pg_llm_catalog.ledger_state() IS 'What pg_llm_ledger_state is made of.';
+
+CREATE FUNCTION pg_llm_ledger_state()
+RETURNS TABLE (kept text, written bigint, dropped bigint, waiting boolean)
+LANGUAGE sql STABLE PARALLEL RESTRICTED COST 1000 ROWS 1
+BEGIN ATOMIC
+  SELECT (l.state).kept, (l.state).written, (l.state).dropped, (l.state).waiting FROM (SELECT _pg_llm_catalog.ledger_state() AS state OFFSET 0) AS l;
+END;
+COMMENT ON FUNCTION pg_llm_ledger_state() IS
+'What becomes of entries of the ledger here: kept in a table, in the log (on a standby), or nowhere (pg_llm is not preloaded). How many of all databases were written and dropped since the server''s start, and whether some of this database wait.';

@@ -43,6 +43,29 @@ fn main() {
     questions::beside_the_model(&database);
     many::endurance(&database);
     cluster.assert_no_crash();
+    ledger();
+}
+
+/// What the ledger adds to a call without HTTP, in a server that keeps one: the same calls with it and without, in turns.
+fn ledger() {
+    let cluster = Cluster::start(&Settings::for_models().line("shared_preload_libraries = 'pg_llm'"));
+    let database = cluster.database();
+    let mut client = database.superuser();
+    client.execute("SELECT pg_llm_add_model('mock', 'offline')", &[]).expect("a model can be added");
+    let chat = client.prepare("SELECT pg_llm_chat('offline', 'hi')").expect("a statement");
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for round in 0..10 {
+        let kept = round % 2 == 1;
+        client.batch_execute(if kept { "SET pg_llm.audit_enabled = on" } else { "SET pg_llm.audit_enabled = off" }).expect("a setting");
+        for _ in 0..WARM_CALLS {
+            let started = Instant::now();
+            client.query_one(&chat, &[]).expect("a row");
+            if kept { &mut with } else { &mut without }.push(started.elapsed());
+        }
+    }
+    time_line("ledger per call", median(with).saturating_sub(median(without)), None, None);
+    let state = client.query_one("SELECT dropped FROM pg_llm_ledger_state()", &[]).expect("a row");
+    line("  entries that were dropped", &state.get::<_, i64>(0).to_string(), "", "0", Some(state.get::<_, i64>(0) == 0));
 }
 
 fn add_model(client: &mut Client, name: &str, upstream: &Upstream) {

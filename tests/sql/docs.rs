@@ -71,7 +71,7 @@ fn run(page: &Path) -> Result<usize, String> {
         return Ok(0);
     }
     // Pages may create roles, and roles are the cluster's.
-    let cluster = Cluster::start(&Settings::for_models());
+    let cluster = Cluster::start(&Settings::for_models().line("shared_preload_libraries = 'pg_llm'"));
     let upstream = Upstream::start_echo();
     let creates = blocks.iter().any(|block| block.sql.to_lowercase().contains("create extension"));
     let database = if creates { cluster.empty_database() } else { cluster.database() };

@@ -18,6 +18,7 @@ mod filter_catalog;
 mod filters;
 mod hostile;
 mod keys;
+mod ledger;
 mod limits;
 mod models;
 mod modules;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pg_llm_sandbox::interrupt::{Interrupt, Wake};
 use pg_llm_sandbox::types::Usage;
-use pg_llm_sandbox::{CallError as SandboxCallError, Grant, LogLine};
+use pg_llm_sandbox::{CallError as SandboxCallError, Grant, LogLine, Outcome};
 use uuid::Uuid;
 
 use crate::admission::estimate::Expected;
@@ -199,7 +199,7 @@ impl Attempts {
         &mut self,
         route: &Route,
         interrupt: &Arc<dyn Interrupt>,
-        mut once: impl FnMut(Grant) -> (Result<T, SandboxCallError>, Vec<LogLine>),
+        mut once: impl FnMut(Grant) -> Outcome<T>,
     ) -> Result<T, CallError> {
         let deadline = self.started + self.timeout;
         let limits = route.admission_limits();
@@ -228,9 +228,8 @@ impl Attempts {
             }
             self.made += 1;
             self.account.begin(self.made, asked);
-            let (result, log) = once(route.grant(deadline, interrupt));
-            self.keep(log);
-            let error = match result {
+            let outcome = once(route.grant(deadline, interrupt));
+            let error = match self.take_in(outcome) {
                 Ok(value) => {
                     if let Some(permit) = &mut self.permit {
                         permit.answered();
@@ -257,9 +256,15 @@ impl Attempts {
         Err(self.failure(&SandboxCallError::Stopped))
     }
 
-    /// What a guest logged after its request had succeeded.
-    pub(crate) fn keep(&mut self, log: Vec<LogLine>) {
-        if self.private { self.log.add_private(log) } else { self.log.add_lines(log) }
+    /// What a guest logged and used.
+    pub(crate) fn take_in<T>(&mut self, outcome: Outcome<T>) -> Result<T, SandboxCallError> {
+        if self.private {
+            self.log.add_private(outcome.log);
+        } else {
+            self.log.add_lines(outcome.log);
+        }
+        self.account.add_guest(outcome.usage.cpu);
+        outcome.result
     }
 
     /// What a filter logged.

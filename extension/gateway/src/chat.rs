@@ -12,6 +12,7 @@ use crate::error::CallError;
 use crate::fallback;
 use crate::filters::{Acted, Passage, Surroundings};
 use crate::fingerprint::{Deciding, Fingerprint};
+use crate::ledger;
 use crate::options::ChatOptions;
 use crate::outcome::ChatOutcome;
 use crate::route::Route;
@@ -135,7 +136,9 @@ pub(crate) fn complete(
     interrupt: &Arc<dyn Interrupt>,
 ) -> Result<Answered, CallError> {
     let Some(mut passage) = Passage::begin(route) else {
-        return Ok(Answered { answer: send(route, request, attempts, interrupt)?, acted: Vec::new() });
+        let answer = send(route, request, attempts, interrupt)?;
+        attempts.account().says(|| ledger::answer_text(&answer.parts));
+        return Ok(Answered { answer, acted: Vec::new() });
     };
     let began = Instant::now();
     let request = passage.request(request, &mut Surroundings { route, attempts, interrupt });
@@ -144,15 +147,15 @@ pub(crate) fn complete(
     let began = Instant::now();
     let answer = passage.answer(answer, &mut Surroundings { route, attempts, interrupt });
     attempts.account().add_filtering(began.elapsed());
-    Ok(Answered { answer: answer?, acted: passage.take_acted() })
+    let answer = answer?;
+    attempts.account().says(|| ledger::answer_text(&answer.parts));
+    Ok(Answered { answer, acted: passage.take_acted() })
 }
 
 fn send(route: &Route, request: &ChatRequest, attempts: &mut Attempts, interrupt: &Arc<dyn Interrupt>) -> Result<Answer, CallError> {
     attempts.expect_tokens(|| estimate::chat(request));
-    let answer = attempts.run(route, interrupt, |grant| {
-        let outcome = route.provider.complete(grant, request);
-        (outcome.result, outcome.log)
-    })?;
+    attempts.account().asks(|| ledger::conversation(&request.messages));
+    let answer = attempts.run(route, interrupt, |grant| route.provider.complete(grant, request))?;
     attempts.answered(answer.usage.as_ref());
     attempts.account().describe(&answer);
     Ok(answer)

@@ -16,7 +16,7 @@ use crate::call_options::{self, CallOptions};
 use crate::error::{CallError, ConfigError};
 use crate::filters::filter_each;
 use crate::in_flight::InFlight;
-use crate::ledger::Operation;
+use crate::ledger::{self, Operation};
 use crate::members::Members;
 use crate::pool::MOST_THREADS;
 use crate::route::Route;
@@ -271,10 +271,8 @@ pub(crate) fn ask(
     let filtered = filtered?.map(|inputs| EmbedRequest { inputs, ..request.clone() });
     let request = filtered.as_ref().unwrap_or(request);
     attempts.expect_tokens(|| estimate::texts(&request.inputs));
-    let answer = attempts.run(route, interrupt, |grant| {
-        let outcome = route.provider.embed(grant, request);
-        (outcome.result, outcome.log)
-    })?;
+    attempts.account().asks(|| ledger::texts(&request.inputs));
+    let answer = attempts.run(route, interrupt, |grant| route.provider.embed(grant, request))?;
     attempts.answered(only_read(answer.usage.as_ref()).as_ref());
     match fault(request.inputs.len(), &answer.vectors) {
         Some(fault) => Err(attempts.failure(&protocol(fault))),

@@ -295,6 +295,23 @@ fn media_to_json(kind: &str, media: &Media) -> Value {
     value
 }
 
+/// What a message says. Pictures and documents are not in it.
+pub(crate) fn spoken(message: &Message) -> Value {
+    let role = match message.role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    };
+    let parts = message.parts.iter().filter_map(|part| match part {
+        Part::Text(text) => Some(text.clone()),
+        Part::ToolCall(call) => Some(format!("{}({})", call.name, call.arguments)),
+        Part::ToolResult(result) => Some(result.content.clone()),
+        Part::Image(_) | Part::Document(_) | Part::Thinking(_) => None,
+    });
+    json!({"role": role, "content": parts.collect::<Vec<_>>().join("\n")})
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

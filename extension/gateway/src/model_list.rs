@@ -18,9 +18,7 @@ use crate::route::Route;
 pub fn list_models(route: &Route, interrupt: &Arc<dyn Interrupt>) -> Result<(Vec<ModelInfo>, CallLog), CallError> {
     let mut attempts = Attempts::begin(route, &route.spec.defaults.call).idempotent().asking_for(Operation::Models);
     let settings = route.spec.settings_text();
-    let models = attempts.run(route, interrupt, |grant| {
-        let outcome = route.provider.list_models(grant, &settings);
-        (outcome.result, outcome.log)
-    })?;
+    let models = attempts.run(route, interrupt, |grant| route.provider.list_models(grant, &settings))?;
+    attempts.answered(None);
     Ok((models, attempts.into_log()))
 }

@@ -80,10 +80,7 @@ pub fn rerank(
         extra_body: options.call.extra_body_text(),
     };
     attempts.expect_tokens(|| estimate::texts(&request.documents));
-    let answer = attempts.run(route, interrupt, |grant| {
-        let outcome = route.provider.rerank(grant, &request);
-        (outcome.result, outcome.log)
-    })?;
+    let answer = attempts.run(route, interrupt, |grant| route.provider.rerank(grant, &request))?;
     attempts.answered(only_read(answer.usage.as_ref()).as_ref());
     let mut results = answer.results;
     let mut seen = vec![false; request.documents.len()];

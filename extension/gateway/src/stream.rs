@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pg_llm_sandbox::interrupt::Interrupt;
 use pg_llm_sandbox::types::{ChatRequest, Event, FinishReason, Started, ToolCallDelta};
-use pg_llm_sandbox::{CallError as SandboxCallError, ChatStream, GuestFault};
+use pg_llm_sandbox::{CallError as SandboxCallError, ChatStream, GuestFault, Outcome, Usage as SandboxUsage};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::error::{CallError, ErrorKind};
 use crate::fallback::{Fallback, Turns};
 use crate::filters::{Acted, AnswerFilter, Passage, Surroundings};
 use crate::kept;
-use crate::ledger::Via;
+use crate::ledger::{self, Via};
 use crate::options::ChatOptions;
 use crate::outcome::ChatOutcome;
 use crate::route::Route;
@@ -245,7 +245,7 @@ impl AnswerStream {
             Ok(Some(event)) => event,
             Ok(None) if !self.assembly.is_finished() => return Err(self.failure(*stream, &unfinished())),
             Ok(None) => {
-                self.attempts.keep(stream.finish().log);
+                let _ = self.attempts.take_in(stream.finish());
                 return self.finish_filters(false).map(|()| None);
             }
             Err(error) => return Err(self.failure(*stream, &error)),
@@ -271,7 +271,7 @@ impl AnswerStream {
         }
         if filter.is_cut() {
             // Nobody waits for the rest: the connection is closed before what there is is handed on.
-            self.attempts.keep(stream.finish().log);
+            let _ = self.attempts.take_in(stream.finish());
             self.finish_filters(true)?;
         } else {
             self.state = State::Running(stream, None);
@@ -323,20 +323,29 @@ impl AnswerStream {
         let patience = self.options.first_token_timeout;
         let whole_piece = patience.is_some() || self.instead.is_some();
         self.attempts.expect_tokens(|| estimate::chat(request));
+        self.attempts.account().asks(|| ledger::conversation(&request.messages));
         let (provider, deadline) = (&self.route.provider, self.attempts.deadline());
         let begun = self.attempts.run(&self.route, &self.interrupt, |mut grant| {
             let most = grant.limits.response_bytes;
             grant.deadline = patience.map_or(deadline, |patience| deadline.min(Instant::now() + patience));
             let mut stream = match provider.stream(grant, request) {
                 Ok(stream) => stream,
-                Err(outcome) => return (Err(outcome.result.err().unwrap_or(SandboxCallError::Stopped)), outcome.log),
+                Err(outcome) => {
+                    let error = outcome.result.err().unwrap_or(SandboxCallError::Stopped);
+                    return Outcome { result: Err(error), log: outcome.log, log_dropped: 0, usage: outcome.usage };
+                }
             };
             match begin(&mut stream, whole_piece, most) {
                 Ok((assembly, first)) => {
                     stream.set_deadline(deadline);
-                    (Ok(Begun { stream, assembly, first, most }), Vec::new())
+                    let begun = Begun { stream, assembly, first, most };
+                    // What it uses is known at its end.
+                    Outcome { result: Ok(begun), log: Vec::new(), log_dropped: 0, usage: SandboxUsage::default() }
                 }
-                Err(error) => (Err(error), stream.finish().log),
+                Err(error) => {
+                    let ended = stream.finish();
+                    Outcome { result: Err(error), log: ended.log, log_dropped: 0, usage: ended.usage }
+                }
             }
         });
         begun.map(|begun| Opened { begun, passage }).map_err(|error| match patience {
@@ -386,6 +395,7 @@ impl AnswerStream {
         let answer = std::mem::take(&mut self.assembly).answer();
         self.attempts.answered(answer.usage.as_ref());
         self.attempts.account().describe(&answer);
+        self.attempts.account().says(|| ledger::answer_text(&answer.parts));
         let answered = Answered { answer, acted: std::mem::take(&mut self.acted) };
         let mut chat = outcome(&self.route, &self.options, answered, &mut self.attempts, &self.interrupt, None)?;
         if let Some(instead) = self.instead.take() {
@@ -403,7 +413,7 @@ impl AnswerStream {
     }
 
     fn failure(&mut self, stream: ChatStream, error: &SandboxCallError) -> CallError {
-        self.attempts.keep(stream.finish().log);
+        let _ = self.attempts.take_in(stream.finish());
         self.attempts.failure(error)
     }
 }

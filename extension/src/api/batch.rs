@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pg_llm_gateway::ledger::{Origin, Via};
 use pg_llm_gateway::{Batch, BatchOptions, ChatCall, ChatOptions, ChatOutcome, ConfigError, NOTHING, OnError, Route, row_options};
 use pg_llm_sandbox::interrupt::Interrupt;
 use serde_json::{Value, json};
@@ -54,11 +55,12 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Of `(instance_name, ..., options)`.
-    pub(super) fn of(args: &Args<'_>, options: usize) -> Result<Self, Failure> {
+    /// Of `(instance_name, ..., options)`, made for this.
+    pub(super) fn of(args: &Args<'_>, options: usize, via: Via) -> Result<Self, Failure> {
         let options = args.json(options)?.unwrap_or_else(|| json!({}));
         let (mut batch, chat) = BatchOptions::parse(&options).map_err(SqlError::from)?;
-        let route = model_call::resolve_chat(args, &chat)?;
+        let mut route = model_call::resolve_chat(args, &chat)?;
+        route.origin = Origin::parts_of_one(via);
         // More would only wait for each other.
         let most = route.spec.max_concurrency.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
         batch.concurrency = batch.concurrency.min(most);

@@ -1,5 +1,7 @@
 //! `pg_llm_chat_batch`: a chat for each element of an array.
 
+use pg_llm_gateway::ledger::Via;
+
 use super::batch::{Calls, Drawn, Source};
 use crate::backend::calls::{Args, Returned};
 use crate::backend::elements::Elements;
@@ -27,7 +29,7 @@ impl Source for Prompts {
 /// `(instance_name, prompts, options)`.
 fn chat_batch(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
     let Some(elements) = args.elements(1) else { return Ok(None) };
-    let calls = Calls::of(args, 2)?;
+    let calls = Calls::of(args, 2, Via::Batch)?;
     let count = elements.count();
     if count == 0 {
         return Ok(None);

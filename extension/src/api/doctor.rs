@@ -60,10 +60,33 @@ fn doctor(_: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
     let role = privileges::current_role();
     let mut findings = Findings { superuser: privileges::is_superuser(role), ..Findings::default() };
     server(&mut findings)?;
+    ledger(&mut findings);
     network(&mut findings);
     models(&mut findings, role)?;
     embeddings(&mut findings)?;
     Ok(ready(findings.rows))
+}
+
+/// Whether a ledger is kept, and whole.
+fn ledger(findings: &mut Findings) {
+    match crate::backend::ledger::counts() {
+        None => findings.warning(
+            "ledger",
+            "The library is not preloaded: requests are not written into a ledger, and what they cost is not known.",
+            "Add pg_llm to shared_preload_libraries and restart the server.",
+        ),
+        Some(counts) if counts.dropped > 0 => findings.warning(
+            "ledger",
+            format!(
+                "{} entries of the ledger are lost since the server has started: there was no room for them, or they could not be written.",
+                counts.dropped
+            ),
+            "Raise pg_llm.ledger_queue_mb, and max_worker_processes where the server's log says so.",
+        ),
+        Some(counts) => {
+            findings.ok("ledger", format!("{} entries were written since the server has started, and none was lost.", counts.written));
+        }
+    }
 }
 
 /// What is the server's.

@@ -1,5 +1,7 @@
 //! `pg_llm_map`: a chat for each row of a query.
 
+use pg_llm_gateway::ledger::Via;
+
 use super::batch::{Calls, Drawn, Source};
 use crate::backend::calls::{Args, Returned};
 use crate::backend::cursor::Cursor;
@@ -57,7 +59,7 @@ impl Source for Query {
 /// `(instance_name, query, options)`.
 fn map(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
     let Some(query) = args.text(1)? else { return Ok(None) };
-    let calls = Calls::of(args, 2)?;
+    let calls = Calls::of(args, 2, Via::Map)?;
     let query = Query::open(&query, args, check_shape)?;
     Ok(Some(Box::new(calls.with(query, usize::MAX)?)))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::vec;
 
+use pg_llm_gateway::ledger::{Origin, Via};
 use pg_llm_gateway::{Batch, CallError, EmbedCall, EmbedOutcome, NOTHING, OnError, Share};
 use pg_llm_sandbox::interrupt::Interrupt;
 use pgrx::pg_sys;
@@ -57,7 +58,8 @@ struct Place {
 fn map_embeddings(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
     let Some(query) = args.text(1)? else { return Ok(None) };
     let (batch, options) = EmbedCall::parse(&args.json(2)?.unwrap_or_else(|| json!({}))).map_err(SqlError::from)?;
-    let route = model_call::resolve(args)?;
+    let mut route = model_call::resolve(args)?;
+    route.origin = Origin::parts_of_one(Via::Embeddings);
     let query = Query::open(&query, args, check_shape)?;
     // More would only wait for each other.
     let most = route.spec.max_concurrency.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);

@@ -11,6 +11,7 @@ mod doctor;
 mod embeddings;
 mod feedback;
 mod filters;
+mod ledger;
 mod limits;
 mod map;
 mod map_embeddings;

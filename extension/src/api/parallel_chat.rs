@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use pg_llm_gateway::fallback::FallbackChoice;
+use pg_llm_gateway::ledger::{Origin, Via};
 use pg_llm_gateway::{
     CallError, ChatCall, ChatOptions, Ended, Judge, MOST_CANDIDATES, OnError, ParallelCall, ParallelOptions, ParallelOutcome, Route,
     Strategy, StrategyName,
@@ -92,7 +93,7 @@ fn call(args: &Args<'_>, asked: &Asked) -> Result<ParallelOutcome, Failure> {
     let Asked { prompt, options, .. } = asked;
     stack::check_room()?;
     interrupts::check();
-    let mut routes = Routes::default();
+    let mut routes = Routes { found: HashMap::new(), origin: Origin::parts_of_one(Via::Parallel) };
     // All are known and allowed before anything is sent.
     let candidates = names.iter().map(|name| routes.of(name, &options.chat)).collect::<Result<Vec<_>, _>>()?;
     let strategy = match (options.strategy, &options.judge_instance) {
@@ -103,7 +104,8 @@ fn call(args: &Args<'_>, asked: &Asked) -> Result<ParallelOutcome, Failure> {
         (StrategyName::Judge, Some(judge)) => {
             let chat = &options.chat;
             let own = ChatOptions { filters: chat.filters.clone(), fallback: Some(FallbackChoice::Nobody), ..ChatOptions::default() };
-            let route = route::resolve_chat(judge, privileges::current_role(), &own)?;
+            let mut route = route::resolve_chat(judge, privileges::current_role(), &own)?;
+            route.origin = Origin { via: Via::Judge, ..routes.origin.clone() };
             Strategy::Judge(Box::new(Judge::new(route, prompt, &options.chat)))
         }
         (StrategyName::Confidence | StrategyName::Judge, _) => Strategy::Confidence,
@@ -152,16 +154,19 @@ fn names(given: Option<Vec<Option<String>>>) -> Result<Vec<String>, Failure> {
 }
 
 /// Candidates' models, with those that they fall back to: one that is named twice is looked up once.
-#[derive(Default)]
-struct Routes(HashMap<String, Route>);
+struct Routes {
+    found: HashMap<String, Route>,
+    origin: Origin,
+}
 
 impl Routes {
     fn of(&mut self, name: &str, options: &ChatOptions) -> Result<Route, Failure> {
-        if let Some(route) = self.0.get(name) {
+        if let Some(route) = self.found.get(name) {
             return Ok(route.clone());
         }
-        let route = route::resolve_chat(name, privileges::current_role(), options)?;
-        self.0.insert(name.to_owned(), route.clone());
+        let mut route = route::resolve_chat(name, privileges::current_role(), options)?;
+        route.origin = self.origin.clone();
+        self.found.insert(name.to_owned(), route.clone());
         Ok(route)
     }
 }

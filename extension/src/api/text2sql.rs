@@ -131,7 +131,7 @@ impl End {
 fn solve(args: &Args<'_>, asked: &Asked) -> Result<(Solved, OnError), Failure> {
     let Asked { prompt, schema_info, use_vector_search, options } = asked;
     let mut route = model_call::resolve_chat(args, &options.chat)?;
-    route.origin = Origin::of(Via::Text2Sql);
+    route.origin = Origin::parts_of_one(Via::Text2Sql);
     let on_error = model_call::on_error(options.chat.call.on_error, &route);
     let context = match schema_info.as_ref().filter(|info| !info.trim().is_empty()) {
         Some(info) => Context::given(info),

@@ -171,7 +171,15 @@ impl From<ConfigError> for SqlError {
 
 impl From<CallError> for SqlError {
     fn from(error: CallError) -> Self {
-        let state = match error.kind {
+        let state = State::of(error.kind);
+        Self { state, message: format!("pg_llm: {}", error.message), detail: error.detail, hint: error.hint }
+    }
+}
+
+impl State {
+    /// That of a call's failure.
+    pub(crate) fn of(kind: ErrorKind) -> Self {
+        match kind {
             // The interrupt's own error goes before this one.
             ErrorKind::Cancelled => State::Cancelled,
             ErrorKind::Connect => State::CannotConnect,
@@ -185,8 +193,7 @@ impl From<CallError> for SqlError {
             ErrorKind::TooLarge => State::TooLarge,
             ErrorKind::Guest | ErrorKind::Filter => State::Guest,
             ErrorKind::Internal => State::Internal,
-        };
-        Self { state, message: format!("pg_llm: {}", error.message), detail: error.detail, hint: error.hint }
+        }
     }
 }
 

@@ -116,6 +116,7 @@ pub(crate) fn define() {
     define_master_key_places(admin_only);
 
     define_limits();
+    super::ledger_settings::define();
 
     GucRegistry::define_string_guc(
         c"pg_llm.default_model",

@@ -156,6 +156,11 @@ pub(crate) fn check() {
     pgrx::check_for_interrupts!();
 }
 
+/// Whether Postgres wants this process to look at something. From any thread.
+pub(super) fn is_pending() -> bool {
+    interrupt_pending()
+}
+
 fn interrupts_allowed() -> bool {
     // SAFETY: plain integers of the backend, on its main thread.
     unsafe { pg_sys::InterruptHoldoffCount == 0 && pg_sys::CritSectionCount == 0 }

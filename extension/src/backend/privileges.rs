@@ -33,6 +33,11 @@ pub(crate) fn has_rights_of(member: Oid, role: Oid) -> bool {
     unsafe { pg_sys::has_privs_of_role(member, role) }
 }
 
+/// Whether the role may see what concerns others in statistics: superusers, and members of `pg_read_all_stats`.
+pub(crate) fn sees_all_statistics(role: Oid) -> bool {
+    has_rights_of(role, Oid::from(pg_sys::ROLE_PG_READ_ALL_STATS))
+}
+
 /// A role's name, for messages.
 pub(crate) fn role_name(role: Oid) -> String {
     // SAFETY: the name is a NUL-terminated string, or NULL when there is no such role.

@@ -4,16 +4,21 @@
 //! call, gives back what it holds in [`at_exit`]'s callback, after which its threads find the memory closed ([`super::admission_table`]).
 
 use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use pg_llm_gateway::admission::Bells;
 use pgrx::pg_sys;
+use rustix::event::{EventfdFlags, eventfd};
 
 use super::admission_table::{self, Table};
 use super::budget_table::{self, BudgetTable};
+use super::launcher::{self, Board};
+use super::ledger_queue::{self, Ring};
 use super::module_statistics::{self, ModuleTable};
+use super::{ledger, ledger_settings};
 
 /// Null where the library is not preloaded.
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(ptr::null_mut());
@@ -21,6 +26,12 @@ static TABLE: AtomicPtr<Table> = AtomicPtr::new(ptr::null_mut());
 static MODULES: AtomicPtr<ModuleTable> = AtomicPtr::new(ptr::null_mut());
 /// The same.
 static BUDGETS: AtomicPtr<BudgetTable> = AtomicPtr::new(ptr::null_mut());
+/// The same.
+static BOARD: AtomicPtr<Board> = AtomicPtr::new(ptr::null_mut());
+/// The same: a ring and its bytes.
+static RING: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+/// Wakes the launcher. Made in the postmaster, inherited by all.
+static LAUNCHER_BELL: OnceLock<Option<OwnedFd>> = OnceLock::new();
 /// Made in the postmaster, inherited by all.
 static BELLS: OnceLock<Option<Bells>> = OnceLock::new();
 
@@ -50,6 +61,24 @@ pub(super) fn budgets() -> Option<&'static BudgetTable> {
     unsafe { BUDGETS.load(Ordering::Acquire).as_ref() }
 }
 
+/// What workers there are, and are to be; none where the library is not preloaded.
+pub(super) fn board() -> Option<&'static Board> {
+    // SAFETY: as above.
+    unsafe { BOARD.load(Ordering::Acquire).as_ref() }
+}
+
+/// Entries of the ledger on their way; none where the library is not preloaded.
+pub(super) fn ring() -> Option<Ring> {
+    let memory = RING.load(Ordering::Acquire);
+    // SAFETY: not null, it is memory for a ring of this size, which was all zeroes at first.
+    (!memory.is_null()).then(|| unsafe { Ring::at(memory, ledger_settings::queue_bytes()) })
+}
+
+/// What wakes the launcher.
+pub(super) fn launcher_bell() -> Option<BorrowedFd<'static>> {
+    LAUNCHER_BELL.get()?.as_ref().map(AsFd::as_fd)
+}
+
 /// What wakes waiters in other processes.
 pub(super) fn bells() -> Option<&'static Bells> {
     BELLS.get()?.as_ref()
@@ -74,6 +103,7 @@ pub(crate) fn register() {
             FORMER_REQUEST.get_or_init(|| pg_sys::shmem_request_hook);
             pg_sys::shmem_request_hook = Some(request);
         }
+        launcher::register();
         FORMER_STARTUP.get_or_init(|| pg_sys::shmem_startup_hook);
         pg_sys::shmem_startup_hook = Some(startup);
     }
@@ -87,6 +117,8 @@ unsafe fn ask() {
         pg_sys::RequestAddinShmemSpace(size_of::<Table>() + CACHE_LINE);
         pg_sys::RequestAddinShmemSpace(size_of::<ModuleTable>() + CACHE_LINE);
         pg_sys::RequestAddinShmemSpace(size_of::<BudgetTable>() + CACHE_LINE);
+        pg_sys::RequestAddinShmemSpace(size_of::<Board>() + CACHE_LINE);
+        pg_sys::RequestAddinShmemSpace(ledger_queue::size_for(ledger_settings::queue_bytes()) + CACHE_LINE);
     }
 }
 
@@ -113,14 +145,21 @@ unsafe extern "C-unwind" fn request() {
 /// # Safety
 /// In the start-up hook, for a type of which all zeroes are a value.
 unsafe fn made<T>(name: &CStr) -> *mut T {
+    // SAFETY: the caller's promise.
+    unsafe { made_of(name, size_of::<T>()).cast() }
+}
+
+/// # Safety
+/// In the start-up hook.
+unsafe fn made_of(name: &CStr, size: usize) -> *mut u8 {
     let mut found = false;
     // SAFETY: as large as asked for, and aligned to a cache line.
     unsafe {
-        let table = pg_sys::ShmemInitStruct(name.as_ptr(), size_of::<T>(), &raw mut found).cast::<T>();
-        if !found && !table.is_null() {
-            ptr::write_bytes(table, 0, 1);
+        let memory = pg_sys::ShmemInitStruct(name.as_ptr(), size, &raw mut found).cast::<u8>();
+        if !found && !memory.is_null() {
+            ptr::write_bytes(memory, 0, size);
         }
-        table
+        memory
     }
 }
 
@@ -133,11 +172,16 @@ unsafe extern "C-unwind" fn startup() {
         let table = made(c"pg_llm models");
         let modules = made(c"pg_llm modules");
         let budgets = made(c"pg_llm budgets");
+        let board = made(c"pg_llm workers");
+        let ring = made_of(c"pg_llm ledger", ledger_queue::size_for(ledger_settings::queue_bytes()));
         // Without them waiters look again every few milliseconds.
+        LAUNCHER_BELL.get_or_init(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok());
         BELLS.get_or_init(|| Bells::new().ok());
         TABLE.store(table, Ordering::Release);
         MODULES.store(modules, Ordering::Release);
         BUDGETS.store(budgets, Ordering::Release);
+        BOARD.store(board, Ordering::Release);
+        RING.store(ring, Ordering::Release);
     }
 }
 
@@ -152,6 +196,7 @@ pub(super) fn at_exit() {
 
 /// Must not raise: the process is ending.
 unsafe extern "C-unwind" fn exit(_: std::ffi::c_int, _: pg_sys::Datum) {
+    ledger::close();
     admission_table::close();
     module_statistics::close();
     budget_table::close();

@@ -12,6 +12,7 @@ pub(crate) mod keys;
 mod known_budgets;
 mod known_filters;
 mod known_models;
+pub(crate) mod ledger;
 pub(crate) mod models;
 pub(crate) mod module_state;
 pub(crate) mod modules;

@@ -7,7 +7,7 @@ use pg_llm_sandbox::types::{Answer, Usage};
 use pg_llm_sandbox::{CallError as SandboxCallError, Digest};
 use serde_json::Value;
 
-use super::{Entry, Ledger, NoLedger, Operation, Origin, Outcome, Spent, Via, open};
+use super::{Content, Entry, Ledger, NoLedger, Operation, Origin, Outcome, Spent, Via, content, open};
 use crate::confidence;
 use crate::error::{CallError, ErrorKind};
 use crate::outcome::finish_reason;
@@ -32,6 +32,8 @@ pub(crate) struct Account {
     entered: bool,
     /// Time in filters that no entry has yet.
     filtering: Duration,
+    /// What the next request says, where that is wanted.
+    asking: Option<String>,
 }
 
 struct Opened {
@@ -54,6 +56,7 @@ impl Account {
             open: None,
             entered: false,
             filtering: Duration::ZERO,
+            asking: None,
         }
     }
 
@@ -74,6 +77,7 @@ impl Account {
             provider: Arc::clone(&self.provider),
             spec: Arc::clone(&self.spec),
             open: None,
+            asking: None,
             ..*self
         }
     }
@@ -156,6 +160,7 @@ impl Account {
         entry.spent.queue = began.elapsed();
         entry.began_at = entry.began_at.checked_sub(entry.spent.queue).unwrap_or(entry.began_at);
         entry.spent.filter = std::mem::take(&mut self.filtering);
+        entry.content = self.asking.clone().map(|prompt| Box::new(Content { prompt: Some(prompt), answer: None }));
         self.open = Some(Opened { number: open::add(&self.ledger, entry), began });
     }
 
@@ -178,6 +183,32 @@ impl Account {
     /// What the request cost.
     pub(crate) fn billed(&mut self, cost: Cost, currency: Currency) {
         self.change(|entry, _| (entry.cost, entry.currency) = (Some(cost.billionths()), Some(currency.to_string())));
+    }
+
+    /// What the requests that follow say.
+    pub(crate) fn asks(&mut self, prompt: impl FnOnce() -> String) {
+        if self.ledger.is_on() && self.ledger.wants_content() {
+            self.asking = Some(content::kept(&prompt(), self.ledger.redacts()));
+        }
+    }
+
+    /// What came back.
+    pub(crate) fn says(&mut self, answer: impl FnOnce() -> String) {
+        if self.asking.is_some() {
+            let answer = content::kept(&answer(), self.ledger.redacts());
+            self.change(|entry, _| {
+                if let Some(content) = &mut entry.content {
+                    content.answer = Some(answer);
+                }
+            });
+        }
+    }
+
+    /// Processor time of the adapter.
+    pub(crate) fn add_guest(&mut self, used: Duration) {
+        if !used.is_zero() {
+            self.change(|entry, _| entry.spent.guest = Some(entry.spent.guest.unwrap_or_default() + used));
+        }
     }
 
     /// What the answer says of itself.

@@ -30,6 +30,11 @@ impl Origin {
         Self { via, request_id: Uuid::nil(), session: None, job: None, parent: None }
     }
 
+    /// For calls that are to be made, all of them parts of one that makes no request itself.
+    pub fn parts_of_one(via: Via) -> Self {
+        Self { parent: Some(Uuid::now_v7()), ..Self::of(via) }
+    }
+
     /// Another call of the same origin.
     #[must_use]
     pub fn another(&self) -> Self {

@@ -5,10 +5,13 @@
 //! call's end. What is in flight meanwhile is known to [`end_process`], so that a process that ends in the midst of a call leaves its entry behind.
 
 mod account;
+mod content;
 mod entry;
+mod json;
 mod open;
 
 pub(crate) use account::Account;
+pub(crate) use content::{answer as answer_text, conversation, texts};
 pub use entry::{Content, Entry, Operation, Origin, Outcome, Spent, Via};
 pub use open::end_process;
 pub use uuid::Uuid;
@@ -26,6 +29,11 @@ pub trait Ledger: Send + Sync {
     /// Whether it wants prompts and answers ([`Entry::content`]).
     fn wants_content(&self) -> bool {
         false
+    }
+
+    /// Whether they are to be without what looks like a secret.
+    fn redacts(&self) -> bool {
+        true
     }
 }
 

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use pg_llm_sandbox::interrupt::Interrupt;
-use pg_llm_sandbox::types::{Message, Part, Role};
+use pg_llm_sandbox::types::Message;
 use serde_json::{Value, json};
 
 use crate::answer_format;
 use crate::call_options::CallOptions;
 use crate::chat::ChatCall;
 use crate::error::{CallError, ErrorKind};
+use crate::messages;
 use crate::options::{ChatOptions, Logprobs, SamplingOptions};
 use crate::outcome::ChatOutcome;
 use crate::route::Route;
@@ -122,27 +123,10 @@ impl Task {
             document["instructions"] = json!(system);
         }
         if !self.messages.is_empty() {
-            document["conversation"] = self.messages.iter().map(spoken).collect();
+            document["conversation"] = self.messages.iter().map(messages::spoken).collect();
         }
         document.to_string()
     }
-}
-
-/// What a message says. Pictures and documents are not shown to the judge.
-fn spoken(message: &Message) -> Value {
-    let role = match message.role {
-        Role::System => "system",
-        Role::User => "user",
-        Role::Assistant => "assistant",
-        Role::Tool => "tool",
-    };
-    let parts = message.parts.iter().filter_map(|part| match part {
-        Part::Text(text) => Some(text.clone()),
-        Part::ToolCall(call) => Some(format!("{}({})", call.name, call.arguments)),
-        Part::ToolResult(result) => Some(result.content.clone()),
-        Part::Image(_) | Part::Document(_) | Part::Thinking(_) => None,
-    });
-    json!({"role": role, "content": parts.collect::<Vec<_>>().join("\n")})
 }
 
 /// The numbers of the candidates count from 1, as places in SQL do.
