@@ -105,7 +105,7 @@ fn get_trace(args: &Args<'_>) -> Result<Returned, Failure> {
 /// `(timeout_ms)`.
 fn flush(args: &Args<'_>) -> Result<Returned, Failure> {
     let timeout = args
-        .integer(0)
+        .int(0)
         .and_then(|ms| u64::try_from(ms).ok())
         .ok_or_else(|| invalid("pg_llm: timeout_ms must not be negative or NULL".to_owned()))?;
     Ok(Returned::Bool(ledger::flush(Duration::from_millis(timeout))?))
