@@ -119,3 +119,21 @@ fn a_call_that_makes_no_request_has_a_row_with_attempt_0() {
         json!([[1, true, "ok"], [0, true, "denied"], [1, true, "ok"], [0, true, "cached"], [0, true, "blocked"]])
     );
 }
+
+#[test]
+fn calls_of_parallel_workers_have_rows() {
+    let mut kept = Kept::new();
+    kept.chat("CREATE TABLE t AS SELECT n FROM generate_series(1, 8) n; ALTER TABLE t SET (parallel_workers = 2); ANALYZE t");
+    kept.chat("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0");
+    let plan: String = kept
+        .client
+        .query("EXPLAIN SELECT count(pg_llm_chat('m', n::text)) FROM t", &[])
+        .unwrap()
+        .into_iter()
+        .map(|row| row.get::<_, String>(0))
+        .collect();
+    assert!(plan.contains("Workers Planned: 2"), "{plan}");
+    kept.chat("SELECT count(pg_llm_chat('m', n::text)) FROM t");
+    let rows = kept.rows();
+    assert_eq!((rows.len(), rows.iter().all(|row| row["outcome"] == "ok" && row["final"] == true)), (8, true));
+}

@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 
 use super::{Kept, flush, members, preloaded, rows_of, value};
 
+/// Calls of each of a hundred clients.
+const EACH: i64 = 20;
+
 #[test]
 fn a_hundred_clients_lose_no_row() {
     let cluster = Cluster::start(&preloaded());
     let mut kept = Kept::on(&cluster);
-    const EACH: usize = 20;
     thread::scope(|scope| {
         for number in 0..100 {
             let database = &kept.database;
@@ -32,7 +34,7 @@ fn a_hundred_clients_lose_no_row() {
         let row = kept.client.query_one("SELECT count(*), count(DISTINCT request_id) FROM _pg_llm_catalog.ledger", &[]).unwrap();
         (row.get(0), row.get(1))
     };
-    assert_eq!((rows, calls), (100 * EACH as i64, 100 * EACH as i64));
+    assert_eq!((rows, calls), (100 * EACH, 100 * EACH));
     let state = kept.client.query_one("SELECT * FROM pg_llm_ledger_state()", &[]).unwrap();
     assert_eq!(
         (state.get::<_, String>("kept"), state.get::<_, i64>("dropped"), state.get::<_, bool>("waiting")),
