@@ -28,6 +28,12 @@ CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.te
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
 CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.schema_vectors
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
+CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.jobs
+    FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
+CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.job_rows
+    FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
+CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.job_cancellations
+    FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
 ALTER TABLE _pg_llm_catalog.provider_versions ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.provider_owners ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.filter_owners ENABLE ALWAYS TRIGGER guard_row;
@@ -40,6 +46,9 @@ ALTER TABLE _pg_llm_catalog.feedback ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.schema_vectors ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.text2sql_requests ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.notes ENABLE ALWAYS TRIGGER guard_row;
+ALTER TABLE _pg_llm_catalog.jobs ENABLE ALWAYS TRIGGER guard_row;
+ALTER TABLE _pg_llm_catalog.job_rows ENABLE ALWAYS TRIGGER guard_row;
+ALTER TABLE _pg_llm_catalog.job_cancellations ENABLE ALWAYS TRIGGER guard_row;
 
 -- ALTER DEFAULT PRIVILEGES is for what its role makes later, and this script is made by it. It is not to open the catalog, nor to hand out what only the
 -- administrator grants. Nor is it to take from the functions that users call what those are made of.

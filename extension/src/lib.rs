@@ -22,4 +22,5 @@ pub extern "C-unwind" fn _PG_init() {
     backend::errors::install_panic_hook();
     backend::gucs::define();
     backend::shared_memory::register();
+    backend::job_starter::register();
 }

@@ -17,16 +17,16 @@ use pg_llm_upstream::{Gate, Received, Reply, Upstream, openai};
 use serde_json::{Value, json};
 
 /// A model `m` that answers each prompt when it is let: "to PROMPT". Prompts that begin with "fail" get an error.
-struct Held {
-    asked: Asked,
-    gates: Gates,
+pub(crate) struct Held {
+    pub(crate) asked: Asked,
+    pub(crate) gates: Gates,
 }
 
 #[derive(Clone, Default)]
-struct Gates(Arc<Mutex<HashMap<String, Gate>>>);
+pub(crate) struct Gates(Arc<Mutex<HashMap<String, Gate>>>);
 
 impl Gates {
-    fn of(&self, prompt: &str) -> Gate {
+    pub(crate) fn of(&self, prompt: &str) -> Gate {
         self.0.lock().unwrap().entry(prompt.to_owned()).or_default().clone()
     }
 
@@ -36,13 +36,13 @@ impl Gates {
 }
 
 /// What is asked in a request.
-fn prompt(received: &Received) -> String {
+pub(crate) fn prompt(received: &Received) -> String {
     let body = received.json();
     let last = body["messages"].as_array().and_then(|messages| messages.last()).cloned().unwrap_or_default();
     last["content"].as_str().unwrap_or_default().to_owned()
 }
 
-fn answer(prompt: &str) -> Reply {
+pub(crate) fn answer(prompt: &str) -> Reply {
     if prompt.starts_with("fail") {
         return openai::error(400, "invalid_request_error", "no_way", &format!("not {prompt}"));
     }
@@ -50,12 +50,12 @@ fn answer(prompt: &str) -> Reply {
 }
 
 impl Held {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(json!({}))
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "a JSON literal is given away")]
-    fn with(config: Value) -> Self {
+    pub(crate) fn with(config: Value) -> Self {
         let gates = Gates::default();
         let upstream = Upstream::start();
         let held = gates.clone();
@@ -67,7 +67,7 @@ impl Held {
     }
 
     /// One that never answers prompts which nobody has [let](Self::answers) before they were asked.
-    fn hanging() -> Self {
+    pub(crate) fn hanging() -> Self {
         let held = Self::new();
         let gates = held.gates.clone();
         held.asked.upstream.on(Asked::PATH).handle(move |received| {
@@ -77,13 +77,13 @@ impl Held {
         held
     }
 
-    fn answers(&self, prompt: &str) {
+    pub(crate) fn answers(&self, prompt: &str) {
         self.gates.of(prompt).open();
     }
 
     /// Waits until so many requests have come in all.
     #[track_caller]
-    fn asked_for(&self, requests: u64) {
+    pub(crate) fn asked_for(&self, requests: u64) {
         assert!(self.asked.upstream.wait_for_requests(requests, DEADLINE), "fewer than {requests} requests");
     }
 
@@ -98,7 +98,7 @@ impl Held {
 }
 
 /// A model `m` that answers at once.
-fn prompt_model() -> Asked {
+pub(crate) fn prompt_model() -> Asked {
     let upstream = Upstream::start();
     upstream.on(Asked::PATH).handle(|received| answer(&prompt(received)));
     Asked::at(upstream, json!({}))
@@ -106,11 +106,11 @@ fn prompt_model() -> Asked {
 
 /// The rows, each with its columns joined by `|`.
 #[track_caller]
-fn simple(client: &mut Client, sql: &str) -> Vec<String> {
+pub(crate) fn simple(client: &mut Client, sql: &str) -> Vec<String> {
     rows(client, sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"))
 }
 
-fn rows(client: &mut Client, sql: &str) -> Result<Vec<String>, pg_llm_tests::postgres::Error> {
+pub(crate) fn rows(client: &mut Client, sql: &str) -> Result<Vec<String>, pg_llm_tests::postgres::Error> {
     let row = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => {
             Some((0..row.len()).map(|at| row.get(at).unwrap_or("NULL").to_owned()).collect::<Vec<_>>().join("|"))
@@ -130,6 +130,6 @@ fn query<'a>(client: &'a mut Client, sql: &str) -> RowIter<'a> {
 }
 
 /// An array of these.
-fn array(prompts: &[impl AsRef<str>]) -> String {
+pub(crate) fn array(prompts: &[impl AsRef<str>]) -> String {
     format!("ARRAY[{}]::text[]", prompts.iter().map(|p| format!("'{}'", p.as_ref().replace('\'', "''"))).collect::<Vec<_>>().join(", "))
 }

@@ -17,6 +17,7 @@ mod feedback;
 mod filter_catalog;
 mod filters;
 mod hostile;
+mod jobs;
 mod keys;
 mod ledger;
 mod limits;

@@ -5,7 +5,7 @@
 //! switch stops all calls, which closes their connections.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -96,6 +96,11 @@ impl<T: Send + 'static> InFlight<T> {
     /// Calls whose results have not been handed on.
     pub fn open(&self) -> usize {
         self.open
+    }
+
+    /// Readable while there are results, for who waits for other things besides.
+    pub fn event(&self) -> BorrowedFd<'_> {
+        self.landed.event.as_fd()
     }
 
     /// A result that is there.

@@ -64,7 +64,7 @@ fn map(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
     Ok(Some(Box::new(calls.with(query, usize::MAX)?)))
 }
 
-fn check_shape(types: &[pg_sys::Oid]) -> Result<(), SqlError> {
+pub(super) fn check_shape(types: &[pg_sys::Oid]) -> Result<(), SqlError> {
     let wrong = match types {
         [_] | [_, _] | [_, _, pg_sys::JSONBOID | pg_sys::JSONOID] => return Ok(()),
         [_, _, _] => "the third column of query is not of type jsonb".to_owned(),

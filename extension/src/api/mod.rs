@@ -11,6 +11,8 @@ mod doctor;
 mod embeddings;
 mod feedback;
 mod filters;
+mod job_runner;
+mod jobs;
 mod ledger;
 mod limits;
 mod map;

@@ -26,7 +26,7 @@ pub(super) fn resolve_chat(args: &Args<'_>, options: &ChatOptions) -> Result<Rou
     route::resolve_chat(&instance, privileges::current_role(), options)
 }
 
-fn named(args: &Args<'_>) -> Result<String, Failure> {
+pub(super) fn named(args: &Args<'_>) -> Result<String, Failure> {
     let instance = args.text(0)?.or_else(gucs::default_model).ok_or_else(|| {
         SqlError::new(State::InvalidArgument, "pg_llm: no model is named").hint("Give instance_name, or set pg_llm.default_model.")
     })?;

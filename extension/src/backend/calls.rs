@@ -114,6 +114,11 @@ impl Args<'_> {
         self.datum(index).map(|d| encoding::from_server(detoasted(d).bytes())).transpose()
     }
 
+    /// A value as it came, of the type that SQL declares. It lives as long as the call.
+    pub(crate) fn as_it_came(&self, index: usize) -> Option<Datum> {
+        self.datum(index)
+    }
+
     /// A bytea.
     pub(crate) fn bytes(&self, index: usize) -> Option<Vec<u8>> {
         self.datum(index).map(|d| detoasted(d).bytes().to_vec())
@@ -202,9 +207,7 @@ impl Returned {
             Self::Uuid(bytes) => Ok(Some(by_reference(&bytes))),
             Self::Jsonb(bytes) => Ok(Some(by_reference(&bytes))),
             Self::Json(value) => {
-                // jsonb cannot hold U+0000, and an answer that has one is better with a mark in its place than lost.
-                let text = value.to_string();
-                let text = if text.contains("\\u0000") { replace_nul(value).to_string() } else { text };
+                let text = storable(value).to_string();
                 let bytes = encoding::to_server(&text);
                 let text = CString::new(bytes.into_owned()).map_err(|_| SqlError::new(State::Internal, "pg_llm: JSON with a NUL byte"))?;
                 // SAFETY: jsonb's input function on a NUL-terminated string in the server's encoding. It copies.
@@ -217,7 +220,7 @@ impl Returned {
 }
 
 /// A value that is passed by reference: these bytes, in the current memory context.
-fn by_reference(bytes: &[u8]) -> Datum {
+pub(crate) fn by_reference(bytes: &[u8]) -> Datum {
     // SAFETY: palloc gives that many bytes, aligned for any type.
     unsafe {
         let copy: *mut u8 = pg_sys::palloc(bytes.len()).cast();
@@ -230,6 +233,20 @@ fn by_reference(bytes: &[u8]) -> Datum {
 pub(crate) fn text_datum(bytes: &[u8]) -> Datum {
     // SAFETY: copies that many bytes. A text longer than 1 GB is Postgres's own ERROR.
     unsafe { Datum::from(pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), i32::try_from(bytes.len()).unwrap_or(i32::MAX))) }
+}
+
+/// As jsonb can hold it: not U+0000, and an answer that has one is better with a mark in its place than lost.
+pub(crate) fn storable(value: Value) -> Value {
+    if has_nul(&value) { replace_nul(value) } else { value }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(s) => s.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
+    }
 }
 
 fn replace_nul(value: Value) -> Value {

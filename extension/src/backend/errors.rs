@@ -159,6 +159,35 @@ pub(crate) enum Failure {
     Postgres(Box<CaughtError>),
 }
 
+impl Failure {
+    /// The message.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Sql(error) => error.message.clone(),
+            Self::Postgres(caught) => report_of(caught).message().to_owned(),
+        }
+    }
+
+    /// The five characters.
+    pub(crate) fn sqlstate(&self) -> String {
+        match self {
+            Self::Sql(error) => error.state.sqlstate(),
+            Self::Postgres(caught) => sqlstate(report_of(caught).sql_error_code()),
+        }
+    }
+
+    /// Whether the same may do better later: somebody cancelled it, a lock or the server's resources were another's.
+    pub(crate) fn is_passing(&self) -> bool {
+        ["40", "53", "55P", "57"].iter().any(|class| self.sqlstate().starts_with(class))
+    }
+}
+
+fn report_of(caught: &CaughtError) -> &ErrorReportWithLevel {
+    match caught {
+        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) | CaughtError::RustPanic { ereport: report, .. } => report,
+    }
+}
+
 impl From<ConfigError> for SqlError {
     fn from(error: ConfigError) -> Self {
         let state = match error.kind {

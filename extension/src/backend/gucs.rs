@@ -23,8 +23,10 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::{PostgresGucEnum, pg_sys};
 use zeroize::Zeroizing;
 
+mod jobs;
 mod text2sql;
 
+pub(crate) use jobs::{job_attempts, job_concurrency, job_retention};
 pub(crate) use text2sql::{text2sql_allowed_functions, text2sql_bounds, text2sql_embedding_model, text2sql_remembered_requests};
 
 /// What a failed call gives back.
@@ -168,6 +170,7 @@ pub(crate) fn define() {
 
     define_cache();
     text2sql::define();
+    jobs::define();
     reserve_prefix();
     // SAFETY: reads a flag of the server.
     if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
@@ -531,6 +534,24 @@ pub(crate) fn compile_memory_bytes() -> u64 {
 /// `pg_llm.compile_timeout_ms`.
 pub(crate) fn compile_timeout() -> Duration {
     milliseconds(&COMPILE_TIMEOUT_MS)
+}
+
+/// Settings by which a role shapes its own calls, and which go with what it has done for it later.
+pub(crate) const CALLERS_OWN: [&str; 4] =
+    ["pg_llm.timeout_ms", "pg_llm.cache_ttl", "pg_llm.default_local_fallback", "pg_llm.default_confidence_threshold"];
+
+/// [`CALLERS_OWN`] as they are.
+pub(crate) fn callers_own() -> Vec<(String, String)> {
+    let value = |name: &str| {
+        let asked = CString::new(name).ok()?;
+        // SAFETY: a NUL-terminated name; the value is NULL or a string that stays until the next such call.
+        let value = unsafe {
+            let value = pg_sys::GetConfigOption(asked.as_ptr(), true, false);
+            (!value.is_null()).then(|| CStr::from_ptr(value).to_bytes().to_vec())?
+        };
+        Some((name.to_owned(), super::encoding::from_server(&value).ok()?))
+    };
+    CALLERS_OWN.iter().filter_map(|name| value(name)).collect()
 }
 
 /// The limits of a call that begins now.

@@ -38,6 +38,12 @@ pub(crate) fn sees_all_statistics(role: Oid) -> bool {
     has_rights_of(role, Oid::from(pg_sys::ROLE_PG_READ_ALL_STATS))
 }
 
+/// Whether there is such a role.
+pub(crate) fn role_exists(role: Oid) -> bool {
+    // SAFETY: a look-up in Postgres's caches, whose result is only compared.
+    unsafe { !pg_sys::GetUserNameFromId(role, true).is_null() }
+}
+
 /// A role's name, for messages.
 pub(crate) fn role_name(role: Oid) -> String {
     // SAFETY: the name is a NUL-terminated string, or NULL when there is no such role.
@@ -89,6 +95,11 @@ impl Drop for AsOwner {
     }
 }
 
+/// Whether this database has the extension's tables.
+pub(crate) fn is_installed() -> bool {
+    catalog_owner().is_ok()
+}
+
 fn catalog_owner() -> Result<Oid, SqlError> {
     let missing =
         || SqlError::new(State::SetUp, "pg_llm: the extension's tables are missing from this database").hint("CREATE EXTENSION pg_llm;");
@@ -124,6 +135,11 @@ impl Caller {
         // SAFETY: reads the backend's state.
         unsafe { pg_sys::GetUserIdAndSecContext(&raw mut role, &raw mut context) };
         Self { role, context }
+    }
+
+    /// A role whose work is done while it is away, as if within a function of its own that may change nothing of the session.
+    pub(crate) fn absent(role: Oid) -> Self {
+        Self { role, context: (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION) as i32 }
     }
 
     /// While what this returns lives, the caller is the current role again.

@@ -8,6 +8,7 @@ mod embedded;
 pub(crate) mod feedback;
 pub(crate) mod filters;
 pub(crate) mod grants;
+pub(crate) mod jobs;
 pub(crate) mod keys;
 mod known_budgets;
 mod known_filters;

@@ -10,7 +10,7 @@ use std::slice;
 use pgrx::pg_sys;
 use pgrx::pg_sys::{Datum, Oid};
 
-use crate::backend::calls::text_datum;
+use crate::backend::calls::{by_reference, text_datum};
 use crate::backend::encoding;
 use crate::backend::errors::{SqlError, State};
 use crate::backend::news;
@@ -45,6 +45,10 @@ pub(crate) enum Param<'a> {
     Bool(bool),
     Long(i64),
     Role(Oid),
+    /// The bytes of a jsonb as Postgres keeps it.
+    Jsonb(&'a [u8]),
+    /// An argument of the function that is called, of the type that SQL declares.
+    Argument(Datum),
     Null,
 }
 
@@ -133,6 +137,8 @@ impl Param<'_> {
             Self::Bool(value) => Datum::from(*value),
             Self::Long(value) => Datum::from(*value),
             Self::Role(oid) => Datum::from(*oid),
+            Self::Jsonb(bytes) => by_reference(bytes),
+            Self::Argument(datum) => *datum,
             Self::Null => Datum::null(),
         }
     }

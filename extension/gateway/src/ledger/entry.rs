@@ -64,6 +64,8 @@ pub enum Via {
     Batch,
     /// A row of a query.
     Map,
+    /// A row of a job.
+    Job,
     /// A turn of a session.
     Session,
     /// A summary of what a session has cut off.
@@ -94,6 +96,7 @@ impl Via {
             Self::Judge => "judge",
             Self::Batch => "batch",
             Self::Map => "map",
+            Self::Job => "job",
             Self::Session => "session",
             Self::Summary => "summary",
             Self::Text2Sql => "text2sql",
