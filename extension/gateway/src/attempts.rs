@@ -263,7 +263,7 @@ impl Attempts {
         } else {
             self.log.add_lines(outcome.log);
         }
-        self.account.add_guest(outcome.usage.cpu);
+        self.account.took(&outcome.usage);
         outcome.result
     }
 

@@ -104,6 +104,10 @@ pub struct Usage {
     pub cpu: Duration,
     /// Most linear memory in use, in bytes.
     pub peak_memory: usize,
+    /// Time until connections stood, TLS included; zero where one was kept.
+    pub connect: Duration,
+    /// Time from the latest HTTP request, a connection included, until the head of its response was there; zero where it never was.
+    pub first_byte: Duration,
     /// HTTP requests sent.
     pub http_requests: u32,
     /// Bytes sent.

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::interrupt::{Interest, Interrupt, Wake};
 
@@ -28,8 +28,10 @@ pub(crate) struct Patience {
     /// Addresses that are not public are allowed: by the request at hand.
     pub(crate) private_ok: Cell<bool>,
     cause: RefCell<Option<Cause>>,
-    /// A connection is being made, and nothing of the request has been sent.
-    pub(crate) connecting: Cell<bool>,
+    /// Since when a connection is being made, while it is: nothing of the request has been sent.
+    pub(crate) connecting: Cell<Option<Instant>>,
+    /// How long making connections took.
+    pub(crate) connect_time: Cell<Duration>,
     /// Only what is there at once is wanted.
     pub(crate) no_waiting: Cell<bool>,
 }
@@ -41,7 +43,8 @@ impl Patience {
             deadline: Cell::new(deadline),
             private_ok: Cell::new(private_ok),
             cause: RefCell::new(None),
-            connecting: Cell::new(false),
+            connecting: Cell::new(None),
+            connect_time: Cell::new(Duration::ZERO),
             no_waiting: Cell::new(false),
         })
     }

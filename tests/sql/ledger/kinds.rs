@@ -1,6 +1,6 @@
 //! Every kind of request has its row.
 
-use pg_llm_upstream::openai;
+use pg_llm_upstream::{Upstream, openai};
 use serde_json::{Value, json};
 
 use super::{Kept, members};
@@ -20,6 +20,37 @@ fn a_chat_leaves_a_row_that_says_who_asked_whom_and_what_it_took() {
     assert!(row["guest_us"].as_u64().unwrap() > 0, "{row}");
     let near: bool = super::value(&mut kept.client, "SELECT now() - began_at BETWEEN '0 s' AND '10 min' FROM _pg_llm_catalog.ledger");
     assert!(near);
+}
+
+#[test]
+fn a_connection_is_paid_by_the_request_that_makes_it_and_the_head_of_a_response_is_there_before_its_end() {
+    let mut kept = Kept::new();
+    for streamed in [false, true] {
+        let upstream = Upstream::start();
+        upstream.on("/v1/chat/completions").reply(if streamed { openai::stream(&["a", "b"]) } else { openai::completion("well") });
+        let endpoint = json!({"api_endpoint": format!("{}/v1", upstream.url())});
+        kept.client.execute("SELECT pg_llm_add_model('openai-compatible', 'fresh', config => $1)", &[&endpoint]).unwrap();
+        for _ in 0..2 {
+            kept.chat(if streamed { "SELECT * FROM pg_llm_chat_stream('fresh', 'a')" } else { "SELECT pg_llm_chat('fresh', 'a')" });
+        }
+    }
+    let rows = kept.rows();
+    let connected: Vec<bool> = rows.iter().map(|row| row["connect_us"].is_u64()).collect();
+    assert_eq!(connected, [true, false, true, false], "{rows:#?}");
+    for row in &rows {
+        let time = |name: &str| row[name].as_u64().unwrap_or(0);
+        assert!(time("connect_us") <= time("first_byte_us") && time("first_byte_us") <= time("total_us"), "{row}");
+        assert!(time("first_byte_us") > 0, "{row}");
+    }
+}
+
+#[test]
+fn what_could_not_connect_has_no_first_byte() {
+    let mut kept = Kept::new();
+    let away = json!({"api_endpoint": "http://127.0.0.1:9/v1", "max_attempts": 1});
+    kept.client.execute("SELECT pg_llm_add_model('openai-compatible', 'away', config => $1)", &[&away]).unwrap();
+    assert!(kept.client.batch_execute("SELECT pg_llm_chat('away', 'a')").is_err());
+    assert_eq!(members(&kept.rows(), &["outcome", "connect_us", "first_byte_us"]), json!([["error", null, null]]));
 }
 
 #[test]

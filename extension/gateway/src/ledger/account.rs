@@ -204,11 +204,15 @@ impl Account {
         }
     }
 
-    /// Processor time of the adapter.
-    pub(crate) fn add_guest(&mut self, used: Duration) {
-        if !used.is_zero() {
-            self.change(|entry, _| entry.spent.guest = Some(entry.spent.guest.unwrap_or_default() + used));
-        }
+    /// What the adapter's part took.
+    pub(crate) fn took(&mut self, used: &pg_llm_sandbox::Usage) {
+        let known = |time: Duration| Some(time).filter(|time| !time.is_zero());
+        self.change(|entry, _| {
+            let spent = &mut entry.spent;
+            spent.guest = known(spent.guest.unwrap_or_default() + used.cpu);
+            spent.connect = spent.connect.or(known(used.connect));
+            spent.first_byte = spent.first_byte.or(known(used.first_byte));
+        });
     }
 
     /// What the answer says of itself.

@@ -176,9 +176,9 @@ pub struct Spent {
     pub filter: Duration,
     /// Processor time of the adapter.
     pub guest: Option<Duration>,
-    /// Until there was a connection; none where one was kept, or where it is not known.
+    /// Until there was a connection, TLS included; none where one was kept, or where it is not known.
     pub connect: Option<Duration>,
-    /// From its begin to the first byte of the response.
+    /// From the request's sending, or the connection's making, until the head of the response was there; none where it never was, or where it is not known.
     pub first_byte: Option<Duration>,
     /// From its begin, before it was let in, to the end of the answer.
     pub total: Duration,

@@ -1,6 +1,7 @@
 //! HTTP to the model's own endpoint.
 
 use std::io::Read;
+use std::time::Instant;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, HeaderValue};
 use ureq::BodyReader;
@@ -248,16 +249,21 @@ impl CallState {
         self.patience.clear_refusal();
         self.patience.private_ok.set(private_ok);
         let agent = self.agents.get(tls, private_ok).map_err(Error::Connect)?;
-        self.patience.connecting.set(false);
+        self.patience.connecting.set(None);
+        let asked = Instant::now();
         let (head, body) = request.into_parts();
         let answer = self.ticker.pause(|| match body {
             None => agent.run(http::Request::from_parts(head, ())),
             Some(body) => agent.run(http::Request::from_parts(head, body)),
         });
+        self.usage.connect = self.patience.connect_time.get();
+        if answer.is_ok() {
+            self.usage.first_byte = asked.elapsed();
+        }
         match (answer, host_cause(self.patience.cause())) {
             (_, Some(error)) => Err(error),
             (Ok(answer), None) => Ok(answer),
-            (Err(e), None) => Err(transport_error(&e, self.patience.connecting.get())),
+            (Err(e), None) => Err(transport_error(&e, self.patience.connecting.get().is_some())),
         }
     }
 

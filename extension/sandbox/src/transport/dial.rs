@@ -40,7 +40,7 @@ impl Connector<()> for Dial {
 
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Socket>, ureq::Error> {
         let Some(patience) = patience::current() else { return Err(ureq::Error::Io(io::Error::other("no call in progress"))) };
-        patience.connecting.set(true);
+        patience.connecting.set(Some(Instant::now()));
         let stream = dial(details.uri, &patience).map_err(ureq::Error::Io)?;
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Socket::new(stream, buffers)))
@@ -56,7 +56,8 @@ impl<In: Transport> Connector<In> for Connected {
 
     fn connect(&self, _: &ConnectionDetails, chained: Option<In>) -> Result<Option<Wiping<In>>, ureq::Error> {
         if let Some(patience) = patience::current() {
-            patience.connecting.set(false);
+            let took = patience.connecting.take().map_or(Duration::ZERO, |since| since.elapsed());
+            patience.connect_time.set(patience.connect_time.get() + took);
         }
         Ok(chained.map(Wiping))
     }
