@@ -18,7 +18,7 @@ const SENSITIVE: [(&str, &str); 7] = [
     ("[private key]", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(-----END [A-Z ]*PRIVATE KEY-----)?"),
     ("[token]", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
     ("[secret]", r"\b(sk|pk|rk|ghp|gho|ghs|xox[abprs]|glpat|hf|AKIA|ASIA|AIza)[-_]?[A-Za-z0-9_-]{14,}"),
-    ("[secret]", r"(?i)\b(bearer|password|passwd|api[_-]?key|secret)\b\s*[:= ]\s*[^\s,;]{6,}"),
+    ("[secret]", r"(?i)\b(bearer\s+|(password|passwd|api[_-]?key|secret)\s*[:=]\s*)[^\s,;]{6,}"),
     ("[e-mail]", r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"),
     ("[account]", r"\b[A-Z]{2}[0-9]{2}( ?[A-Z0-9]{4}){3,7}( ?[A-Z0-9]{1,3})?\b"),
     ("[number]", r"\+?\b[0-9]([ ().-]{0,2}[0-9]){8,18}\b"),
@@ -69,6 +69,8 @@ mod tests {
             ("Authorization: Bearer abcdefghijk", "Authorization: [secret]"),
             ("4111 1111 1111 1111, +49 (30) 1234-5678", "[number], [number]"),
             ("DE89 3704 0044 0532 0130 00", "[account]"),
+            ("password: hunter2x", "[secret]"),
+            ("the secret garden", "the secret garden"),
             ("in 2026 there were 12345678 of them", "in 2026 there were 12345678 of them"),
         ] {
             assert_eq!(redacted(text), kept);
