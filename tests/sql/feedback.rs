@@ -2,8 +2,17 @@
 
 use pg_llm_tests::postgres::Client;
 use pg_llm_tests::postgres::types::{FromSqlOwned, ToSql};
-use pg_llm_tests::{Asked, db_error};
+use std::sync::OnceLock;
+
+use pg_llm_tests::{Asked, Cluster, Database, Settings, db_error};
+use pg_llm_upstream::Upstream;
 use serde_json::{Value, json};
+
+/// A database whose server keeps a ledger.
+fn keeping() -> Database<'static> {
+    static KEEPING: OnceLock<Cluster> = OnceLock::new();
+    KEEPING.get_or_init(|| Cluster::start(&Settings::for_models().line("shared_preload_libraries = 'pg_llm'"))).database()
+}
 
 const RECORD: &str = "SELECT pg_llm_record_feedback($1::text::uuid, $2, $3, $4)";
 
@@ -76,7 +85,8 @@ fn a_rating_of_ones_own_call_is_seen_by_model_and_prompt() {
 
 #[test]
 fn what_is_no_call_of_ones_own_is_not_rated() {
-    let mut asked = Asked::echo();
+    let database = keeping();
+    let mut asked = Asked { upstream: Upstream::start_echo(), client: database.superuser(), database };
     let (role, other) = (asked.database.create_role(), asked.database.create_role());
     called(&mut asked, ONE, &role, "m", "ok", None);
     let mut stranger = asked.database.connect_as(&other);
@@ -108,4 +118,38 @@ fn a_rating_is_from_1_to_5_and_its_metadata_an_object() {
     asked.client.batch_execute("RESET default_transaction_read_only").unwrap();
     let none: Option<Value> = None;
     assert_eq!(value::<i64>(&mut asked.client, RECORD, &[&ONE, &5, &"x", &none]), 1);
+}
+
+#[test]
+fn a_call_is_rated_as_soon_as_it_is_made_and_so_is_a_turn_of_a_session_in_its_own_transaction() {
+    let (upstream, database) = (Upstream::start_echo(), keeping());
+    let mut client = database.superuser();
+    let config = json!({ "api_endpoint": format!("{}/v1", upstream.url()) });
+    client.execute("SELECT pg_llm_add_model('openai-compatible', 'm', 'sk-test-0123456789', $1)", &[&config]).unwrap();
+    for sql in ["SELECT pg_llm_chat_json('m', 'Hello')", "SELECT pg_llm_parallel_chat_json('Hello', '{m,m}')"] {
+        let id: String = value::<Value>(&mut client, sql, &[])["request_id"].as_str().unwrap().to_owned();
+        assert!(record(&mut client, &id, 4, None, &json!({})) > 0, "{sql}");
+    }
+    let session: String = value(&mut client, "SELECT pg_llm_create_session()", &[]);
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").unwrap();
+    let turn: Value = value(&mut client, "SELECT pg_llm_multi_turn_chat_json('m', $1, 'x')", &[&session]);
+    record(&mut client, turn["request_id"].as_str().unwrap(), 5, None, &json!({}));
+    client.batch_execute("COMMIT").unwrap();
+    let ratings = "SELECT count(*), min(instance_name) FROM pg_llm_feedback";
+    let row = client.query_one(ratings, &[]).unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, String>(1)), (3, "m".to_owned()));
+    // The ledger knows the conversation, and what its calls were made for.
+    let summarized = json!({"summarize": true});
+    client.execute("SELECT pg_llm_set_max_messages($1, 1)", &[&session]).unwrap();
+    value::<Value>(&mut client, "SELECT pg_llm_multi_turn_chat_json('m', $1, 'y', $2)", &[&session, &summarized]);
+    assert!(value::<bool>(&mut client, "SELECT pg_llm_flush_ledger()", &[]));
+    let kinds = "SELECT string_agg(via, ' ' ORDER BY began_at) FROM _pg_llm_catalog.ledger WHERE session_id = $1";
+    assert_eq!(value::<String>(&mut client, kinds, &[&session]), "session summary session");
+}
+
+#[test]
+fn without_a_ledger_it_is_said_what_is_missing() {
+    let mut asked = Asked::echo();
+    let answer: Value = asked.chat_json("Hello", &json!({})).unwrap().unwrap();
+    assert_eq!(code(&mut asked.client, RECORD, &[&answer["request_id"].as_str(), &5, &"x", &json!({})]), "55000");
 }

@@ -1,17 +1,23 @@
 //! `pg_llm_record_feedback`.
 
+use std::time::Duration;
+
 use pg_llm_gateway::ledger::Uuid;
+use pgrx::pg_sys::Oid;
 use serde_json::json;
 
 use super::required;
 use crate::backend::calls::{Args, Returned, sql_functions};
 use crate::backend::errors::{Failure, SqlError, State};
-use crate::backend::{privileges, transaction};
-use crate::catalog::feedback::{self, Rating};
+use crate::backend::{ledger, privileges, transaction};
+use crate::catalog::feedback::{self, Answerer, Rating};
 
 sql_functions! {
     pg_llm_record_feedback_wrapper, pg_finfo_pg_llm_record_feedback_wrapper => record;
 }
+
+/// How long a row of the ledger is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `(request_id, rating, feedback, metadata)`.
 fn record(args: &Args<'_>) -> Result<Returned, Failure> {
@@ -29,13 +35,27 @@ fn record(args: &Args<'_>) -> Result<Returned, Failure> {
         return Err(SqlError::new(State::ReadOnly, "pg_llm: feedback cannot be recorded in a read-only transaction").into());
     }
     let (role, request_id) = (privileges::current_role(), Uuid::from_bytes(request_id).to_string());
-    let Some(answerer) = feedback::answerer(&request_id, role)? else {
-        return Err(SqlError::new(State::Undefined, format!("pg_llm: there is no call {request_id} of yours in the ledger"))
-            .hint("It is the request_id of a call that you made, until the ledger forgets it.")
-            .into());
-    };
+    let answerer = answerer(&request_id, role)?;
     let rating = Rating { stars: rating, words: words.as_deref(), metadata: &metadata };
     Ok(Returned::Long(feedback::record(&request_id, role, &answerer, &rating)?))
+}
+
+/// Who answered this call. Its row may be written in this moment.
+fn answerer(request_id: &str, role: Oid) -> Result<Answerer, Failure> {
+    if let Some(answerer) = feedback::answerer(request_id, role)? {
+        return Ok(answerer);
+    }
+    if ledger::counts().is_none() {
+        return Err(SqlError::new(State::SetUp, "pg_llm: no ledger is kept, so that it is not known whose call this is")
+            .hint("The server's administrator adds pg_llm to shared_preload_libraries.")
+            .into());
+    }
+    ledger::flush(PATIENCE)?;
+    feedback::answerer(request_id, role)?.ok_or_else(|| {
+        SqlError::new(State::Undefined, format!("pg_llm: there is no call {request_id} of yours in the ledger"))
+            .hint("It is the request_id of a call that you made, until the ledger forgets it.")
+            .into()
+    })
 }
 
 fn invalid(what: impl std::fmt::Display) -> SqlError {
