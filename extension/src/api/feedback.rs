@@ -11,6 +11,7 @@ use crate::backend::calls::{Args, Returned, sql_functions};
 use crate::backend::errors::{Failure, SqlError, State};
 use crate::backend::{ledger, privileges, transaction};
 use crate::catalog::feedback::{self, Answerer, Rating};
+use crate::catalog::notes;
 
 sql_functions! {
     pg_llm_record_feedback_wrapper, pg_finfo_pg_llm_record_feedback_wrapper => record;
@@ -37,7 +38,10 @@ fn record(args: &Args<'_>) -> Result<Returned, Failure> {
     let (role, request_id) = (privileges::current_role(), Uuid::from_bytes(request_id).to_string());
     let answerer = answerer(&request_id, role)?;
     let rating = Rating { stars: rating, words: words.as_deref(), metadata: &metadata };
-    Ok(Returned::Long(feedback::record(&request_id, role, &answerer, &rating)?))
+    let id = feedback::record(&request_id, role, &answerer, &rating)?;
+    // A question in words that was answered well is an example for the next ones.
+    notes::rated(role, &request_id, rating.stars)?;
+    Ok(Returned::Long(id))
 }
 
 /// Who answered this call. Its row may be written in this moment.

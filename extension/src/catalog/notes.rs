@@ -121,6 +121,11 @@ static LEARNT: Statement = Statement::new(
     &[OIDOID, TEXTOID],
 );
 
+static UNLEARN: Statement = Statement::new(
+    "DELETE FROM _pg_llm_catalog.notes WHERE request_id OPERATOR(pg_catalog.=) $2::pg_catalog.uuid AND role::pg_catalog.oid OPERATOR(pg_catalog.=) $1 RETURNING id",
+    &[OIDOID, TEXTOID],
+);
+
 /// A table or a column, found.
 pub(crate) struct Object {
     /// As a note speaks of it.
@@ -187,12 +192,15 @@ pub(crate) fn add(role: Oid, about: Vec<Value>, words: &str, sql: Option<&str>, 
     rows.first().and_then(|row| row.long(0)).ok_or_else(|| SqlError::new(State::Internal, "pg_llm: a note has no number"))
 }
 
+fn has_room(role: Oid) -> Result<bool, SqlError> {
+    Ok(COUNT.read(&[Param::Role(role)])?.first().and_then(|row| row.long(0)).unwrap_or(0) < MOST)
+}
+
 fn check_room(role: Oid) -> Result<(), SqlError> {
-    let count = COUNT.read(&[Param::Role(role)])?.first().and_then(|row| row.long(0)).unwrap_or(0);
-    if count < MOST {
+    if has_room(role)? {
         return Ok(());
     }
-    let error = SqlError::new(State::TooLarge, format!("pg_llm: role \"{}\" has {count} notes already", privileges::role_name(role)));
+    let error = SqlError::new(State::TooLarge, format!("pg_llm: role \"{}\" has {MOST} notes already", privileges::role_name(role)));
     Err(error.hint("Remove some; they are in the view pg_llm_notes."))
 }
 
@@ -204,6 +212,16 @@ pub(crate) fn learn(role: Oid, request_id: &str) -> Result<Option<i64>, SqlError
     }
     check_room(role)?;
     Ok(LEARN.write(&params)?.first().and_then(|row| row.long(0)))
+}
+
+/// What a rating from 1 to 5 makes of a question that was answered: from 4 on an example, if there is room for one; of one that was an example, up to 2 none.
+pub(crate) fn rated(role: Oid, request_id: &str, stars: i32) -> Result<(), SqlError> {
+    if stars >= 4 && has_room(role)? {
+        learn(role, request_id)?;
+    } else if stars <= 2 {
+        UNLEARN.write(&[Param::Role(role), Param::Text(request_id)])?;
+    }
+    Ok(())
 }
 
 /// Removes a note of the role's; a superuser anybody's. Says whether there was one.

@@ -319,3 +319,36 @@ fn a_question_that_was_answered_becomes_an_example_of_its_asker_alone() {
     let request = said["request_id"].as_str().unwrap();
     assert_eq!(state(&mut owner, &format!("SELECT pg_llm_add_example('{request}'::uuid)")), "42704");
 }
+
+#[test]
+fn a_good_rating_makes_an_example_and_a_bad_one_takes_it_back() {
+    let (asked, mut owner, mut reader, reader_name) = shop();
+    let said = answer(&mut owner, "SELECT count(*) AS sold FROM shop.orders", &json!({}));
+    let request = said["request_id"].as_str().unwrap();
+    // As the ledger's writer has it, in both roles' names: only the asker's own question is an example.
+    let asker: String = owner.query_one("SELECT current_user::text", &[]).unwrap().get(0);
+    for role in [&asker, &reader_name] {
+        asked
+            .database
+            .superuser()
+            .execute(
+                "INSERT INTO _pg_llm_catalog.ledger (request_id, attempt, final, began_at, operation, via, role, role_name, instance_name, provider, model_name, total_us, outcome, streamed)
+                 SELECT $1::text::uuid, 2, true, clock_timestamp(), 'chat', 'text2sql', oid, rolname, 'm', 'p', 'x', 1, 'ok', false FROM pg_roles WHERE rolname = $2",
+                &[&request, role],
+            )
+            .unwrap();
+    }
+    let rate = |stars: i32| format!("SELECT pg_llm_record_feedback('{request}', {stars}, 'words')");
+    reader.batch_execute(&rate(5)).unwrap();
+    owner.batch_execute(&rate(3)).unwrap();
+    for client in [&mut owner, &mut reader] {
+        assert_eq!(told_to(&asked, client, "count what was sold").1["examples"], json!([]));
+    }
+    owner.batch_execute(&rate(4)).unwrap();
+    owner.batch_execute(&rate(5)).unwrap();
+    let (text, said) = told_to(&asked, &mut owner, "count what was sold");
+    assert!(text.contains("SELECT count(*) AS sold FROM shop.orders\n```\n") && said["examples"].as_array().unwrap().len() == 1, "{text}");
+    assert_eq!(told_to(&asked, &mut reader, "count what was sold").1["examples"], json!([]));
+    owner.batch_execute(&rate(1)).unwrap();
+    assert_eq!(told_to(&asked, &mut owner, "count what was sold").1["examples"], json!([]));
+}
