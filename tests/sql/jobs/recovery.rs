@@ -187,7 +187,7 @@ fn sessions_that_submit_at_once_start_one_worker_and_lose_no_job() {
 
 #[test]
 fn where_the_library_is_preloaded_open_jobs_go_on_after_a_restart_without_anybody_asking() {
-    let cluster = Cluster::start(&settings().lines(&["shared_preload_libraries = 'pg_llm'", "max_worker_processes = 4"]));
+    let cluster = Cluster::start(&settings().lines(&["shared_preload_libraries = 'pg_llm'", "max_worker_processes = 16"]));
     let databases = [(); 3].map(|()| cluster.database());
     let mut models = Vec::new();
     for database in &databases {
@@ -207,6 +207,8 @@ fn where_the_library_is_preloaded_open_jobs_go_on_after_a_restart_without_anybod
         let mut client = database.superuser();
         assert!(eventually(DEADLINE, || simple(&mut client, "SELECT state, done FROM pg_llm_jobs") == ["done|2"]));
         assert_eq!((times(upstream)["quick a"], times(upstream)["slow b"]), (1, 2));
+        let told = "SELECT count(*) FROM _pg_llm_catalog.ledger AS l JOIN pg_llm_jobs AS j USING (job_id) WHERE l.via = 'job' AND l.outcome = 'ok'";
+        assert!(eventually(DEADLINE, || simple(&mut client, told) == ["2"]), "the ledger knows which job a call was of");
     }
     cluster.assert_no_crash();
 }
