@@ -16,6 +16,8 @@ CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.le
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
 CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.traces
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
+CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.reports
+    FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
 CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.sessions
     FOR EACH ROW EXECUTE FUNCTION _pg_llm_catalog.guard_row();
 CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON _pg_llm_catalog.session_messages
@@ -40,6 +42,7 @@ ALTER TABLE _pg_llm_catalog.filter_owners ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.response_cache ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.ledger ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.traces ENABLE ALWAYS TRIGGER guard_row;
+ALTER TABLE _pg_llm_catalog.reports ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.sessions ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.session_messages ENABLE ALWAYS TRIGGER guard_row;
 ALTER TABLE _pg_llm_catalog.feedback ENABLE ALWAYS TRIGGER guard_row;

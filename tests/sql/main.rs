@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
+mod analysis;
 mod batch;
 mod budgets;
 mod cancel;
@@ -32,6 +33,7 @@ mod privileges;
 mod providers;
 mod recordings;
 mod recovery;
+mod reports;
 mod response_cache;
 mod sessions;
 mod signing;

@@ -1,14 +1,14 @@
 //! Questions to queries: what the model is told, what of its answer is run, and what becomes of the rows.
 
 mod context;
-mod functions;
+pub(crate) mod functions;
 mod large;
 mod limits;
 mod notes;
 mod questions;
 mod repair;
 mod results;
-mod statements;
+pub(crate) mod statements;
 
 use pg_llm_tests::postgres::error::DbError;
 use pg_llm_tests::postgres::{Client, Error};

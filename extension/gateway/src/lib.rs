@@ -6,6 +6,7 @@
 //! many at once.
 
 pub mod admission;
+pub mod analysis;
 mod answer_format;
 mod assembly;
 mod attempts;
@@ -39,7 +40,9 @@ mod outcome;
 mod parallel;
 mod pool;
 pub mod price;
+mod query_bounds;
 mod record;
+pub mod report;
 mod rerank;
 pub mod retry;
 mod route;
@@ -69,6 +72,7 @@ pub use parallel::{
     Candidate, Ended, Judge, Judged, MOST_CANDIDATES, ParallelCall, ParallelOptions, ParallelOutcome, Strategy, StrategyName,
 };
 pub use pool::MOST_THREADS;
+pub use query_bounds::QueryBounds;
 pub use rerank::{RerankOptions, RerankOutcome, rerank};
 pub use route::Route;
 pub use spec::{GivenKey, ModelLimits, ModelSpec, ParsedConfig, RateLimit, wipe_keys};

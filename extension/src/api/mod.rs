@@ -1,5 +1,6 @@
 //! The SQL functions: decode, call, encode. One file a capability; the SQL side is in `sql/`.
 
+mod analysis;
 mod batch;
 mod budgets;
 mod cache;
@@ -25,6 +26,8 @@ mod modules;
 mod notes;
 mod parallel_chat;
 mod providers;
+mod query_bounds;
+mod reports;
 mod schema_context;
 mod schema_vectors;
 mod session_chat;

@@ -41,7 +41,7 @@ fn add_example(args: &Args<'_>) -> Result<Returned, Failure> {
     let question = checked(required(args.text(0)?, "question")?, "question", notes::MOST_WORDS)?;
     let sql = checked(required(args.text(1)?, "sql")?, "sql", notes::MOST_SQL)?;
     let sql = sql.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
-    let planned = generated_query::run(sql, gucs::text2sql_bounds(), Wanted { rows: false, plan: false })?;
+    let planned = generated_query::run(sql, gucs::text2sql_bounds(), Wanted::default())?;
     let planned = planned.map_err(|error| error.cause)?;
     let about = notes::about(&planned.reads);
     Ok(Returned::Long(notes::add(privileges::current_role(), about, &question, Some(sql), args.boolean(2).unwrap_or(false))?))

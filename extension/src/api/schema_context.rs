@@ -165,7 +165,7 @@ fn samples(table: &Table, rows: usize) -> Result<Vec<Vec<Option<String>>>, Failu
     let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
     // Names come quoted from the server's own quote_ident().
     let sql = format!("SELECT {} FROM {} LIMIT {rows}", columns.join(", "), table.name);
-    let Ok(answer) = generated_query::run(&sql, SAMPLE_BOUNDS, Wanted { rows: true, plan: false })? else { return Ok(Vec::new()) };
+    let Ok(answer) = generated_query::run(&sql, SAMPLE_BOUNDS, Wanted { rows: true, ..Wanted::default() })? else { return Ok(Vec::new()) };
     let hidden: Vec<bool> = table.columns.iter().map(|column| is_secret(&column.name) || column.type_name == "bytea").collect();
     let shown = |(value, hidden): (Value, &bool)| match value {
         Value::Null => None,

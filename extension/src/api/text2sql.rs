@@ -72,7 +72,7 @@ fn query(args: &Args<'_>) -> Result<Option<Box<dyn Rows>>, Failure> {
     model_call::refuse_error_objects(asked.options.chat.call.on_error, "Use pg_llm_text2sql_json(), or \"null\" for no rows.")?;
     let (solved, on_error) = solve(args, &asked)?;
     match solved.end {
-        Ok(found) => Ok(ready(found.objects().into_iter().map(|row| vec![Returned::Json(row)]).collect())),
+        Ok(found) => Ok(ready(found.answer.objects().into_iter().map(|row| vec![Returned::Json(row)]).collect())),
         Err(_) if on_error == OnError::Null => Ok(None),
         Err(end) => Err(end.raised()),
     }
@@ -143,7 +143,7 @@ fn solve(args: &Args<'_>, asked: &Asked) -> Result<(Solved, OnError), Failure> {
         notes: context.notes.text.clone(),
         version: pg_sys::PG_VERSION_NUM / 10_000,
     };
-    let (bounds, wanted) = (bounds(options), Wanted { rows: !options.dry_run, plan: options.explain });
+    let (bounds, wanted) = (bounds(options), Wanted { rows: !options.dry_run, plan: options.explain, ..Wanted::default() });
     let mut solved = Solved {
         instance: route.instance.clone(),
         context,
@@ -225,11 +225,6 @@ fn fault(error: &QueryError) -> Fault {
 }
 
 impl Found {
-    fn objects(&self) -> Vec<Value> {
-        let names = || self.answer.columns.iter().map(|column| column.name.clone());
-        self.answer.rows.iter().map(|row| Value::Object(names().zip(row.iter().cloned()).collect())).collect()
-    }
-
     fn execution(&self, dry_run: bool) -> Value {
         let Answer { columns, rows, truncated, plan, .. } = &self.answer;
         json!({
@@ -237,7 +232,7 @@ impl Found {
             "dry_run": dry_run,
             "columns": columns.iter().map(|column| &column.name).collect::<Vec<_>>(),
             "column_types": columns.iter().map(|column| &column.type_name).collect::<Vec<_>>(),
-            "rows": self.objects(),
+            "rows": self.answer.objects(),
             "row_count": rows.len(),
             "truncated": truncated,
             "explain": plan,

@@ -13,10 +13,11 @@
 
 use std::ffi::{CStr, CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use std::{ptr, slice};
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ use super::generated_rows::{Column, Received, Receiver};
 use super::guard::{self, Guard};
 use super::plan_reads::{self, Read};
 use super::stopwatch::Stopwatch;
-use super::{encoding, gucs, query_tree};
+use super::{encoding, gucs, query_tree, subtransaction};
 
 /// Longest text of a query, in bytes.
 const MOST_TEXT: usize = 256 << 10;
@@ -48,12 +49,17 @@ pub(crate) struct Bounds {
 }
 
 /// What is wanted of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "wishes, each of its own")]
 pub(crate) struct Wanted {
     /// Its rows.
     pub(crate) rows: bool,
     /// Its plan, as EXPLAIN shows it.
     pub(crate) plan: bool,
+    /// What the execution took is in the plan, as EXPLAIN ANALYZE shows it. For a query that is run.
+    pub(crate) analyze: bool,
+    /// The plan comes of an EXPLAIN, so that extensions have their say in it (hypopg has no other way in). For a query that is not run.
+    pub(crate) by_statement: bool,
 }
 
 /// What it gave.
@@ -67,6 +73,25 @@ pub(crate) struct Answer {
     pub(crate) plan: Option<Value>,
     /// What it reads with the caller's rights.
     pub(crate) reads: Vec<Read>,
+    /// The statement alone, without what stood around it.
+    pub(crate) statement: String,
+    /// The tables and views that it reads, however it comes to them.
+    pub(crate) relations: Vec<Oid>,
+    /// Of the execution.
+    pub(crate) took: Duration,
+}
+
+impl Answer {
+    /// The planner's estimate of the whole, where the plan was wanted.
+    pub(crate) fn cost(&self) -> Option<f64> {
+        self.plan.as_ref()?["Plan"]["Total Cost"].as_f64()
+    }
+
+    /// Rows as objects.
+    pub(crate) fn objects(&self) -> Vec<Value> {
+        let names = || self.columns.iter().map(|column| column.name.clone());
+        self.rows.iter().map(|row| Value::Object(names().zip(row.iter().cloned()).collect())).collect()
+    }
 }
 
 /// Why it gave nothing.
@@ -95,20 +120,8 @@ pub(crate) fn run(sql: &str, bounds: Bounds, wanted: Wanted) -> Result<Result<An
         .map_err(|_| SqlError::new(State::Internal, "pg_llm: internal error: text with a NUL byte"))?;
     let mut position = 0;
     let mut timed_out = false;
-    // SAFETY: the way of PL/pgSQL's exception blocks: the memory context and the resource owner are put back after the subtransaction has ended, whichever way.
-    let outcome = unsafe {
-        let (memory, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
-        let own = pg_sys::AllocSetContextCreateInternal(memory, c"pg_llm generated query".as_ptr(), 0, 8 << 10, 8 << 20);
-        pg_sys::BeginInternalSubTransaction(ptr::null());
-        pg_sys::MemoryContextSwitchTo(own);
-        let outcome = catch_unwind(AssertUnwindSafe(|| under_guard(&text, bounds, wanted, &mut position, &mut timed_out)));
-        pg_sys::MemoryContextSwitchTo(memory);
-        pg_sys::RollbackAndReleaseCurrentSubTransaction();
-        pg_sys::MemoryContextSwitchTo(memory);
-        pg_sys::CurrentResourceOwner = owner;
-        pg_sys::MemoryContextDelete(own);
-        outcome
-    };
+    // SAFETY: nothing with a destructor outlives an ERROR in it: what was caught is a value here.
+    let outcome = unsafe { subtransaction::rolled_back(|| under_guard(&text, bounds, wanted, &mut position, &mut timed_out)) };
     let refused = Guard::refused();
     let failure = match outcome {
         Ok(Ok(answer)) => match refused {
@@ -117,13 +130,7 @@ pub(crate) fn run(sql: &str, bounds: Bounds, wanted: Wanted) -> Result<Result<An
             Some(why) => return Ok(Err(guard::refuse(&why).into())),
         },
         Ok(Err(error)) => return Ok(Err(error.into())),
-        Err(payload) => match payload.downcast::<CaughtError>() {
-            Ok(caught) => *caught,
-            Err(payload) => match payload.downcast::<ErrorReportWithLevel>() {
-                Ok(report) => CaughtError::ErrorReport(*report),
-                Err(payload) => std::panic::resume_unwind(payload),
-            },
-        },
+        Err(caught) => caught,
     };
     if timed_out {
         let limit = bounds.time.as_millis();
@@ -148,19 +155,23 @@ impl From<SqlError> for QueryError {
 }
 
 /// What Postgres said, unless it is not about the query.
-fn of_postgres(caught: CaughtError, position: Option<usize>) -> Result<Result<Answer, QueryError>, Failure> {
-    let (CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)) = &caught else {
-        return Err(Failure::Postgres(Box::new(caught)));
+fn of_postgres(caught: Box<CaughtError>, position: Option<usize>) -> Result<Result<Answer, QueryError>, Failure> {
+    let (CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)) = &*caught else {
+        return Err(Failure::Postgres(caught));
     };
-    let state = sqlstate(report.sql_error_code());
-    // Cancelled, going down, out of memory or disk, files that cannot be read.
-    let is_servers = ["57", "58"].iter().any(|class| state.starts_with(class)) || (state.starts_with("53") && state != "53400");
-    if is_servers {
-        return Err(Failure::Postgres(Box::new(caught)));
+    if is_servers(report) {
+        return Err(Failure::Postgres(caught));
     }
+    let state = sqlstate(report.sql_error_code());
     let error = (report.message().to_owned(), report.detail().map(str::to_owned), report.hint().map(str::to_owned));
     let (message, detail, hint) = error;
-    Ok(Err(QueryError { sqlstate: state, message, detail, hint, position, cause: Failure::Postgres(Box::new(caught)) }))
+    Ok(Err(QueryError { sqlstate: state, message, detail, hint, position, cause: Failure::Postgres(caught) }))
+}
+
+/// Whether an error is not about what was executed: cancelled, going down, out of memory or disk, files that cannot be read.
+pub(super) fn is_servers(report: &ErrorReportWithLevel) -> bool {
+    let state = sqlstate(report.sql_error_code());
+    ["57", "58"].iter().any(|class| state.starts_with(class)) || (state.starts_with("53") && state != "53400")
 }
 
 /// Everything from the parser to the last row.
@@ -270,6 +281,8 @@ unsafe fn execute(text: &CStr, bounds: Bounds, wanted: Wanted) -> Result<Answer,
             .hint("Select fewer rows, or raise pg_llm.text2sql_max_cost."));
         }
         let reads = plan_reads::of(plan);
+        let statement = encoding::from_server(text_of(statement, text))?;
+        let relations = relations_of(plan);
         let mut receiver = Receiver::new(bounds.rows, bounds.bytes);
         let running = pg_sys::CreateQueryDesc(
             plan,
@@ -279,21 +292,25 @@ unsafe fn execute(text: &CStr, bounds: Bounds, wanted: Wanted) -> Result<Answer,
             receiver.as_destination(),
             ptr::null_mut(),
             ptr::null_mut(),
-            0,
+            if wanted.analyze { (pg_sys::InstrumentOption::INSTRUMENT_ALL) as i32 } else { 0 },
         );
         let flags = pg_sys::EXEC_FLAG_SKIP_TRIGGERS | if wanted.rows { 0 } else { pg_sys::EXEC_FLAG_EXPLAIN_ONLY };
         pg_sys::ExecutorStart(running, flags as i32);
         receiver.describe((*running).tupDesc)?;
-        let plan = if wanted.plan { explained(running)? } else { None };
+        let begun = Instant::now();
         if wanted.rows {
             run_for(running, bounds.rows as u64 + 1);
             pg_sys::ExecutorFinish(running);
         }
+        let took = begun.elapsed();
+        // What the execution took is known after it.
+        let plan = if wanted.plan && !wanted.by_statement { explained(running, wanted.analyze && wanted.rows)? } else { None };
         pg_sys::ExecutorEnd(running);
         pg_sys::FreeQueryDesc(running);
+        let plan = if wanted.by_statement { explained_by_statement(&statement)? } else { plan };
         pg_sys::PopActiveSnapshot();
         let Received { columns, rows, truncated } = receiver.take()?;
-        Ok(Answer { columns, rows, truncated, plan, reads })
+        Ok(Answer { columns, rows, truncated, plan, reads, statement, relations, took })
     }
 }
 
@@ -313,6 +330,38 @@ unsafe fn only_statement(text: &CStr) -> Result<*mut pg_sys::RawStmt, SqlError> 
             return Err(guard::refuse(&format!("it is {name} and no query")).hint(HINT));
         }
         Ok(statement)
+    }
+}
+
+/// The part of the text that is the statement: no semicolon, no comment before it.
+///
+/// # Safety
+/// A statement of this text.
+unsafe fn text_of(statement: *const pg_sys::RawStmt, text: &CStr) -> &[u8] {
+    let bytes = text.to_bytes();
+    // SAFETY: the caller's promise. A length of 0 is all the rest.
+    let (from, length) = unsafe { ((*statement).stmt_location, (*statement).stmt_len) };
+    let from = usize::try_from(from).unwrap_or(0).min(bytes.len());
+    match usize::try_from(length) {
+        Ok(length @ 1..) => &bytes[from..bytes.len().min(from + length)],
+        _ => &bytes[from..],
+    }
+}
+
+/// # Safety
+/// Of the planner.
+unsafe fn relations_of(plan: *const pg_sys::PlannedStmt) -> Vec<Oid> {
+    // SAFETY: the caller's promise; a list has as many elements as it says, and this one is of oids.
+    unsafe {
+        let Some(list) = (*plan).relationOids.as_ref() else { return Vec::new() };
+        let elements = slice::from_raw_parts(list.elements, usize::try_from(list.length).unwrap_or(0));
+        let mut relations: Vec<Oid> = Vec::new();
+        for element in elements {
+            if !relations.contains(&element.oid_value) {
+                relations.push(element.oid_value);
+            }
+        }
+        relations
     }
 }
 
@@ -353,12 +402,15 @@ unsafe fn run_for(running: *mut pg_sys::QueryDesc, rows: u64) {
 /// The plan as EXPLAIN (FORMAT JSON) shows it, as `auto_explain` gets it.
 ///
 /// # Safety
-/// A started query.
-unsafe fn explained(running: *mut pg_sys::QueryDesc) -> Result<Option<Value>, SqlError> {
+/// A started query; one that has run with instruments, where `analyze`.
+unsafe fn explained(running: *mut pg_sys::QueryDesc, analyze: bool) -> Result<Option<Value>, SqlError> {
     // SAFETY: the caller's promise. The text is NUL-terminated.
     let text = unsafe {
         let state = pg_sys::NewExplainState();
         (*state).costs = true;
+        (*state).analyze = analyze;
+        (*state).timing = analyze;
+        (*state).buffers = analyze;
         (*state).format = pg_sys::ExplainFormat::EXPLAIN_FORMAT_JSON;
         pg_sys::ExplainBeginOutput(state);
         pg_sys::ExplainPrintPlan(state, running);
@@ -368,4 +420,31 @@ unsafe fn explained(running: *mut pg_sys::QueryDesc) -> Result<Option<Value>, Sq
     // It is made for a list of plans, whose brackets stand around the members of one.
     let members = text.trim().trim_start_matches('[').trim_end_matches(']');
     Ok(serde_json::from_str(&format!("{{{members}}}")).ok())
+}
+
+/// The plan of a statement that has passed all checks, by EXPLAIN.
+///
+/// # Safety
+/// As [`execute`].
+unsafe fn explained_by_statement(statement: &str) -> Result<Option<Value>, SqlError> {
+    let failed = || SqlError::new(State::Internal, "pg_llm: the query cannot be explained");
+    let command = format!("EXPLAIN (FORMAT JSON) {statement}");
+    let command = CString::new(encoding::to_server(&command).into_owned()).map_err(|_| failed())?;
+    // SAFETY: SPI as its manual has it. Of an ERROR the subtransaction takes care.
+    let text = unsafe {
+        if pg_sys::SPI_connect() < 0 {
+            return Err(failed());
+        }
+        let done = guard::letting_explain(|| pg_sys::SPI_execute(command.as_ptr(), false, 1));
+        let table = pg_sys::SPI_tuptable;
+        if done < 0 || table.is_null() || pg_sys::SPI_processed < 1 {
+            return Err(failed());
+        }
+        let shown = pg_sys::SPI_getvalue(*(*table).vals, (*table).tupdesc, 1);
+        let text = if shown.is_null() { String::new() } else { encoding::from_server(CStr::from_ptr(shown).to_bytes())? };
+        pg_sys::SPI_finish();
+        text
+    };
+    let plans: Option<Vec<Value>> = serde_json::from_str(&text).ok();
+    Ok(plans.and_then(|plans| plans.into_iter().next()))
 }

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::ptr;
 
 use pgrx::pg_sys;
-use pgrx::pg_sys::Datum;
+use pgrx::pg_sys::{Datum, Oid};
 use serde_json::Value;
 
 use super::cursor::to_jsonb_of;
@@ -18,6 +18,10 @@ pub(crate) struct Column {
     pub(crate) name: String,
     /// As SQL writes it.
     pub(crate) type_name: String,
+    /// Of a domain what it is made of.
+    pub(crate) base_type: Oid,
+    /// That is an enumeration.
+    pub(crate) is_enum: bool,
 }
 
 /// The rows of a query.
@@ -99,7 +103,8 @@ impl Receiver {
                     number += 1;
                     different = format!("{name}_{number}");
                 }
-                columns.push(Column { name: different, type_name });
+                let base_type = pg_sys::getBaseType(declared);
+                columns.push(Column { name: different, type_name, base_type, is_enum: pg_sys::type_is_enum(base_type) });
                 functions.push(to_jsonb_of(declared, pg_sys::CurrentMemoryContext));
             }
         }

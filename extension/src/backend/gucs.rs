@@ -24,9 +24,11 @@ use pgrx::{PostgresGucEnum, pg_sys};
 use zeroize::Zeroizing;
 
 mod jobs;
+mod reports;
 mod text2sql;
 
 pub(crate) use jobs::{job_attempts, job_concurrency, job_retention};
+pub(crate) use reports::report_retention_s;
 pub(crate) use text2sql::{text2sql_allowed_functions, text2sql_bounds, text2sql_embedding_model, text2sql_remembered_requests};
 
 /// What a failed call gives back.
@@ -171,6 +173,7 @@ pub(crate) fn define() {
     define_cache();
     text2sql::define();
     jobs::define();
+    reports::define();
     reserve_prefix();
     // SAFETY: reads a flag of the server.
     if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {

@@ -20,6 +20,8 @@ pub(crate) mod modules;
 pub(crate) mod notes;
 mod provider_versions;
 mod query;
+pub(crate) mod query_facts;
+pub(crate) mod reports;
 pub(crate) mod response_cache;
 pub(crate) mod route;
 pub(crate) mod schema_vectors;

@@ -5,59 +5,62 @@ use serde_json::json;
 
 use super::{answer, obedient, refused, rows};
 
+/// With a table `t (id int)` and a sequence `s`.
+pub(crate) const BUILT_IN: [&str; 46] = [
+    "SELECT pg_sleep(0)",
+    "SELECT pg_sleep_for('0')",
+    "SELECT set_config('work_mem', '1GB', false)",
+    "SELECT nextval('s')",
+    "SELECT setval('s', 100)",
+    "SELECT currval('s')",
+    "SELECT lastval()",
+    "SELECT pg_advisory_lock(1)",
+    "SELECT pg_try_advisory_xact_lock(1)",
+    "SELECT pg_notify('a', 'b')",
+    "SELECT pg_terminate_backend(pg_backend_pid())",
+    "SELECT pg_cancel_backend(pg_backend_pid())",
+    "SELECT pg_reload_conf()",
+    "SELECT pg_read_file('PG_VERSION')",
+    "SELECT pg_read_binary_file('PG_VERSION')",
+    "SELECT pg_ls_dir('.')",
+    "SELECT * FROM pg_ls_waldir()",
+    "SELECT pg_stat_file('PG_VERSION')",
+    "SELECT lo_create(0)",
+    "SELECT lo_import('PG_VERSION')",
+    "SELECT lo_from_bytea(0, 'a')",
+    "SELECT lo_get(1)",
+    "SELECT query_to_xml('DELETE FROM t', true, true, '')",
+    "SELECT table_to_xml('t', true, true, '')",
+    "SELECT database_to_xml(true, true, '')",
+    "SELECT * FROM ts_stat('SELECT to_tsvector(''a'')')",
+    "SELECT txid_current()",
+    "SELECT pg_current_xact_id()",
+    "SELECT pg_export_snapshot()",
+    "SELECT pg_logical_emit_message(false, 'a', 'b')",
+    "SELECT pg_stat_reset()",
+    "SELECT setseed(0.5)",
+    "SELECT pg_llm_chat('m', 'SELECT 1')",
+    "SELECT * FROM pg_llm_query('m', 'SELECT 1')",
+    "SELECT pg_llm_add_model('mock', 'other')",
+    "SELECT id FROM t WHERE pg_sleep(0) IS NOT NULL",
+    "SELECT id FROM t ORDER BY nextval('s')",
+    "SELECT count(*) FILTER (WHERE nextval('s') > 0) FROM t",
+    "SELECT CASE WHEN false THEN nextval('s') END FROM t",
+    "SELECT * FROM t JOIN LATERAL (SELECT nextval('s')) AS x ON true",
+    "SELECT 1 LIMIT nextval('s')",
+    "SELECT * FROM generate_series(1, nextval('s'))",
+    "VALUES (nextval('s'))",
+    "SELECT ARRAY(SELECT nextval('s') FROM t)",
+    "WITH x AS MATERIALIZED (SELECT nextval('s') FROM t) SELECT * FROM x",
+    "SELECT sum(1) OVER (ORDER BY nextval('s')) FROM t",
+];
+
 #[test]
 fn built_in_functions_with_effects_are_refused() {
     let mut asked = obedient();
     let client = &mut asked.client;
     client.batch_execute("CREATE TABLE t (id int); CREATE SEQUENCE s; SELECT nextval('s')").unwrap();
-    for sql in [
-        "SELECT pg_sleep(0)",
-        "SELECT pg_sleep_for('0')",
-        "SELECT set_config('work_mem', '1GB', false)",
-        "SELECT nextval('s')",
-        "SELECT setval('s', 100)",
-        "SELECT currval('s')",
-        "SELECT lastval()",
-        "SELECT pg_advisory_lock(1)",
-        "SELECT pg_try_advisory_xact_lock(1)",
-        "SELECT pg_notify('a', 'b')",
-        "SELECT pg_terminate_backend(pg_backend_pid())",
-        "SELECT pg_cancel_backend(pg_backend_pid())",
-        "SELECT pg_reload_conf()",
-        "SELECT pg_read_file('PG_VERSION')",
-        "SELECT pg_read_binary_file('PG_VERSION')",
-        "SELECT pg_ls_dir('.')",
-        "SELECT * FROM pg_ls_waldir()",
-        "SELECT pg_stat_file('PG_VERSION')",
-        "SELECT lo_create(0)",
-        "SELECT lo_import('PG_VERSION')",
-        "SELECT lo_from_bytea(0, 'a')",
-        "SELECT lo_get(1)",
-        "SELECT query_to_xml('DELETE FROM t', true, true, '')",
-        "SELECT table_to_xml('t', true, true, '')",
-        "SELECT database_to_xml(true, true, '')",
-        "SELECT * FROM ts_stat('SELECT to_tsvector(''a'')')",
-        "SELECT txid_current()",
-        "SELECT pg_current_xact_id()",
-        "SELECT pg_export_snapshot()",
-        "SELECT pg_logical_emit_message(false, 'a', 'b')",
-        "SELECT pg_stat_reset()",
-        "SELECT setseed(0.5)",
-        "SELECT pg_llm_chat('m', 'SELECT 1')",
-        "SELECT * FROM pg_llm_query('m', 'SELECT 1')",
-        "SELECT pg_llm_add_model('mock', 'other')",
-        "SELECT id FROM t WHERE pg_sleep(0) IS NOT NULL",
-        "SELECT id FROM t ORDER BY nextval('s')",
-        "SELECT count(*) FILTER (WHERE nextval('s') > 0) FROM t",
-        "SELECT CASE WHEN false THEN nextval('s') END FROM t",
-        "SELECT * FROM t JOIN LATERAL (SELECT nextval('s')) AS x ON true",
-        "SELECT 1 LIMIT nextval('s')",
-        "SELECT * FROM generate_series(1, nextval('s'))",
-        "VALUES (nextval('s'))",
-        "SELECT ARRAY(SELECT nextval('s') FROM t)",
-        "WITH x AS MATERIALIZED (SELECT nextval('s') FROM t) SELECT * FROM x",
-        "SELECT sum(1) OVER (ORDER BY nextval('s')) FROM t",
-    ] {
+    for sql in BUILT_IN {
         let error = refused(client, sql);
         assert_eq!(error.code().code(), "42501", "{sql}: {error:?}");
         assert!(error.message().contains("function "), "{sql}: {error:?}");
@@ -70,7 +73,7 @@ fn built_in_functions_with_effects_are_refused() {
 }
 
 /// Ways in which something with effects looks like something without.
-const HIDDEN: &str = "
+pub(crate) const HIDDEN: &str = "
     CREATE TABLE t (id int); INSERT INTO t VALUES (1); CREATE TABLE log (what text); CREATE SEQUENCE s;
     CREATE FUNCTION noisy(a int) RETURNS int VOLATILE LANGUAGE plpgsql AS $$ BEGIN INSERT INTO log VALUES ('noisy'); RETURN a; END $$;
     CREATE FUNCTION noisy_text(a text) RETURNS boolean VOLATILE LANGUAGE plpgsql AS $$ BEGIN INSERT INTO log VALUES ('text'); RETURN true; END $$;
@@ -102,7 +105,7 @@ const HIDDEN: &str = "
     CREATE POLICY p ON guarded USING (noisy(id) = id);
 ";
 
-const ATTEMPTS: [&str; 26] = [
+pub(crate) const ATTEMPTS: [&str; 26] = [
     "SELECT noisy(1)",
     "SELECT lent()",
     "SELECT id %% 1 FROM t",
