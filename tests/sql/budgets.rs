@@ -2,6 +2,7 @@
 //!
 //! Prices here are one unit a word of the answer, and estimates are exact where `max_tokens` is its length: what is spent is counted in calls.
 
+mod begun;
 mod roles;
 mod settled;
 

@@ -15,8 +15,10 @@ use super::spin_lock::{Locked, Slot, SpinLock};
 /// Budgets, of all databases, that count over all sessions at the same time.
 pub(crate) const SLOTS: usize = 512;
 
-/// An account of this process alone is held against the ledger again after so many seconds.
+/// An account of this process alone is held against the ledger again after so many seconds; one that is shared, as long as it is [`YOUNG`].
 const LOOK_AGAIN: i64 = 5;
+/// For so many seconds after an account has begun, the ledger may still be told of what was before.
+const YOUNG: i64 = 60;
 
 /// All zeroes are an empty one.
 #[repr(C)]
@@ -32,6 +34,9 @@ struct Content {
     key: Key,
     /// When its period is over, in seconds since 1970.
     end: i64,
+    /// When the account was begun, and held against the ledger last, likewise.
+    begun: i64,
+    looked: i64,
     account: Account,
 }
 
@@ -61,7 +66,7 @@ impl BudgetTable {
         if content.key != Key::default() && !content.account.is_over(content.end, now) {
             return None;
         }
-        *content = Content { key, end: i64::MAX, account: Account::default() };
+        *content = Content { key, end: i64::MAX, begun: now, looked: 0, account: Account::default() };
         Some(at)
     }
 }
@@ -132,10 +137,14 @@ impl SharedAccount {
 
     /// Whether somebody has to say what was spent, with [`Self::begin`].
     pub(crate) fn wants_ledger(&self) -> bool {
-        match self.locked() {
-            Some((_, content)) => !content.account.is_begun(),
-            None => !(0..LOOK_AGAIN).contains(&now().saturating_sub(self.looked.load(Ordering::Relaxed))),
-        }
+        let now = now();
+        let looked = match self.locked() {
+            Some((_, content)) if !content.account.is_begun() => return true,
+            Some((_, content)) if now.saturating_sub(content.begun) > YOUNG => return false,
+            Some((_, content)) => content.looked,
+            None => self.looked.load(Ordering::Relaxed),
+        };
+        !(0..LOOK_AGAIN).contains(&now.saturating_sub(looked))
     }
 
     /// Says what was spent in the period that began at `begin`, as far as it is the present one.
@@ -144,7 +153,8 @@ impl SharedAccount {
         let now = now();
         let spent = if period.bounds(now).0 == begin { spent } else { Sum::default() };
         if let Some((_, mut content)) = locked {
-            content.account.begin(period, spent, false, now);
+            content.account.begin(period, spent, true, now);
+            content.looked = now;
             content.end = content.account.show(period, now).end.unwrap_or(i64::MAX);
         } else {
             self.own().begin(period, spent, true, now);
