@@ -295,8 +295,8 @@ fn preloaded_the_library_starts_nothing_in_the_postmaster_and_opens_what_wakes_w
     };
     let anonymous = |kinds: &[String]| kinds.iter().filter(|kind| kind.starts_with("anon_inode")).count();
     let (preloaded_has, bare_has) = (wanted(kinds(&preloaded)), wanted(kinds(&bare)));
-    assert_eq!(anonymous(&preloaded_has), anonymous(&bare_has) + 64, "an eventfd for each that may wait");
-    assert_eq!(preloaded_has.len(), bare_has.len() + 64, "{preloaded_has:?}");
+    assert_eq!(anonymous(&preloaded_has), anonymous(&bare_has) + 65, "an eventfd for each that may wait, and one that wakes the launcher");
+    assert_eq!(preloaded_has.len(), bare_has.len() + 65, "{preloaded_has:?}");
 
     // A reload and a crash of another backend do not change that.
     preloaded.set("pg_llm.timeout_ms = 12345");

@@ -7,12 +7,12 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
 use super::schema_context::Context;
-use super::{chat, model_call};
+use super::{chat, model_call, query_bounds};
 use crate::backend::calls::{Args, Returned, sql_functions};
 use crate::backend::errors::{Failure, SqlError, State};
-use crate::backend::generated_query::{self, Answer, Bounds, QueryError, Wanted};
+use crate::backend::generated_query::{self, Answer, QueryError, Wanted};
 use crate::backend::rows::{Rows, ready, sql_set_functions};
-use crate::backend::{gucs, interrupts, privileges};
+use crate::backend::{interrupts, privileges};
 use crate::catalog::notes;
 
 sql_functions! {
@@ -143,7 +143,8 @@ fn solve(args: &Args<'_>, asked: &Asked) -> Result<(Solved, OnError), Failure> {
         notes: context.notes.text.clone(),
         version: pg_sys::PG_VERSION_NUM / 10_000,
     };
-    let (bounds, wanted) = (bounds(options), Wanted { rows: !options.dry_run, plan: options.explain, ..Wanted::default() });
+    let (bounds, wanted) =
+        (query_bounds::below_settings(&options.bounds), Wanted { rows: !options.dry_run, plan: options.explain, ..Wanted::default() });
     let mut solved = Solved {
         instance: route.instance.clone(),
         context,
@@ -199,21 +200,6 @@ fn nothing(route: &Route) -> End {
     End::Query { sql: None, error: error.into() }
 }
 
-/// The call's own bounds, below the settings.
-fn bounds(options: &Text2SqlOptions) -> Bounds {
-    let most = gucs::text2sql_bounds();
-    Bounds {
-        time: options.sql_timeout.map_or(most.time, |time| time.min(most.time)),
-        rows: options.max_rows.map_or(most.rows, |rows| rows.min(most.rows)),
-        bytes: most.bytes,
-        cost: match options.max_cost {
-            Some(cost) if most.cost > 0.0 => cost.min(most.cost),
-            Some(cost) => cost,
-            None => most.cost,
-        },
-    }
-}
-
 fn fault(error: &QueryError) -> Fault {
     Fault {
         sqlstate: error.sqlstate.clone(),
@@ -221,23 +207,6 @@ fn fault(error: &QueryError) -> Fault {
         detail: error.detail.clone(),
         hint: error.hint.clone(),
         position: error.position,
-    }
-}
-
-impl Found {
-    fn execution(&self, dry_run: bool) -> Value {
-        let Answer { columns, rows, truncated, plan, .. } = &self.answer;
-        json!({
-            "success": true,
-            "dry_run": dry_run,
-            "columns": columns.iter().map(|column| &column.name).collect::<Vec<_>>(),
-            "column_types": columns.iter().map(|column| &column.type_name).collect::<Vec<_>>(),
-            "rows": self.answer.objects(),
-            "row_count": rows.len(),
-            "truncated": truncated,
-            "explain": plan,
-            "error": null,
-        })
     }
 }
 
@@ -260,10 +229,10 @@ impl Solved {
         let (sql, explanation, execution) = match self.end {
             Ok(found) => {
                 attempts.push(json!({ "sql": found.sql, "success": true, "error": null }));
-                let execution = found.execution(dry_run);
+                let execution = query_bounds::execution(&found.answer, dry_run);
                 (Some(found.sql), found.explanation, execution)
             }
-            Err(End::Query { sql, error }) => (sql, None, failed(&fault_json(&fault(&error)), dry_run)),
+            Err(End::Query { sql, error }) => (sql, None, failed(&query_bounds::error_json(&error), dry_run)),
             Err(End::Model(error)) => {
                 (self.tried.last().map(|tried| tried.sql.clone()), None, failed(&model_call::error_json(error), dry_run))
             }

@@ -1,4 +1,4 @@
-//! Starts background workers, one of each kind for a database that has work for it.
+//! Starts the ledger's writers, one for each database that has entries for it.
 //!
 //! Under preload there is one process, the launcher, which connects to no database. Whoever has work for a database says so in shared memory and rings a bell that the
 //! launcher inherited: any thread may. It starts a worker for that, or wakes the one that runs: a worker that runs has a [`Lane`]. Workers that find nothing to do end.
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
@@ -16,18 +16,7 @@ use pgrx::{PgLogLevel, pg_sys};
 
 use super::{errors, ledger, ledger_file, shared_memory};
 
-/// What a worker is for.
-#[allow(dead_code, reason = "jobs come with their worker")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    /// Writes the ledger's entries into their table.
-    Ledger = 1,
-    /// Runs jobs.
-    Jobs = 2,
-}
-
-/// Workers that run at the same time, of all kinds and databases.
+/// Workers that run at the same time, in all databases.
 const LANES: usize = 64;
 /// How long the launcher lets entries gather before it wakes their writer.
 const GATHER: Duration = Duration::from_millis(50);
@@ -47,35 +36,17 @@ pub(super) struct Board {
     rung: AtomicU32,
     /// Somebody waits for entries to be written.
     hurry: AtomicU32,
-    /// Databases and kinds that are asked for ([`number`]); 0: none.
-    requests: [AtomicU64; LANES],
     lanes: [Lane; LANES],
 }
 
 /// A worker that runs.
 #[repr(C)]
 struct Lane {
-    /// Its database and kind; 0: nobody.
-    whose: AtomicU64,
+    /// Its database; 0: nobody.
+    whose: AtomicU32,
     pid: AtomicI32,
     /// What wakes it.
     latch: AtomicPtr<c_void>,
-}
-
-fn number(database: u32, kind: Kind) -> u64 {
-    u64::from(database) << 8 | kind as u64
-}
-
-impl Kind {
-    const ALL: [Self; 2] = [Self::Ledger, Self::Jobs];
-
-    /// What Postgres calls its processes, and the function that they run. None: there is no such worker.
-    fn worker(self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Self::Ledger => Some(("pg_llm ledger writer", "pg_llm_ledger_writer_main")),
-            Self::Jobs => None,
-        }
-    }
 }
 
 impl Board {
@@ -96,41 +67,27 @@ impl Board {
         self.ring();
     }
 
-    fn lane(&self, whose: u64) -> Option<&Lane> {
+    fn lane(&self, whose: u32) -> Option<&Lane> {
         self.lanes.iter().find(|lane| lane.whose.load(Ordering::Acquire) == whose)
     }
 }
 
-/// Asks for a worker of this kind in this database: one that runs is woken, else one is started soon. From any thread; it does not wait, and where the library is
-/// not preloaded it does nothing. A worker that finds nothing to do ends.
-#[allow(dead_code, reason = "jobs come with their worker")]
-pub(crate) fn wake(database: Oid, kind: Kind) {
-    let Some(board) = shared_memory::board() else { return };
-    let wanted = number(database.to_u32(), kind);
-    if !board.requests.iter().any(|request| request.load(Ordering::Acquire) == wanted) {
-        // Where all places are taken, the launcher is behind; who waits for the work asks again.
-        let _ = board.requests.iter().find(|request| request.compare_exchange(0, wanted, Ordering::AcqRel, Ordering::Relaxed).is_ok());
-    }
-    board.ring_at_once();
-}
-
-/// The right to be the worker of this kind in this database. It is given back when it is dropped, and when the process ends.
+/// The right to be the writer of this database. It is given back when it is dropped, and when the process ends.
 pub(super) struct Claim(&'static Lane);
 
 impl Claim {
     /// None: there is one, or too many others. On the main thread of a background worker.
-    pub(super) fn take(database: u32, kind: Kind) -> Option<Self> {
+    pub(super) fn take(database: u32) -> Option<Self> {
         let board = shared_memory::board()?;
-        let wanted = number(database, kind);
         // One at a time: two that begin together must not both find nobody.
-        let lane = board.lanes.iter().find(|lane| lane.whose.compare_exchange(0, u64::MAX, Ordering::AcqRel, Ordering::Relaxed).is_ok())?;
+        let lane = board.lanes.iter().find(|lane| lane.whose.compare_exchange(0, u32::MAX, Ordering::AcqRel, Ordering::Relaxed).is_ok())?;
         // SAFETY: this process's own, set at its start, in memory that all share.
         let (pid, latch) = unsafe { (pg_sys::MyProcPid, pg_sys::MyLatch) };
         lane.pid.store(pid, Ordering::Release);
         lane.latch.store(latch.cast(), Ordering::Release);
-        lane.whose.store(wanted, Ordering::Release);
+        lane.whose.store(database, Ordering::Release);
         let claim = Self(lane);
-        let first = board.lanes.iter().find(|lane| lane.whose.load(Ordering::Acquire) == wanted);
+        let first = board.lanes.iter().find(|lane| lane.whose.load(Ordering::Acquire) == database);
         if first.is_some_and(|first| !ptr::eq(first, lane)) {
             drop(claim);
             return None;
@@ -202,12 +159,10 @@ pub extern "C-unwind" fn pg_llm_launcher_main(_argument: pg_sys::Datum) {
     stop(board);
 }
 
-/// Sees to it that each database has the workers that it needs. True: not all of them have begun.
-fn serve(board: &Board, started: &mut HashMap<u64, Started>) -> bool {
-    let mut wanted: Vec<u64> = ledger::databases_with_entries().into_iter().map(|database| number(database, Kind::Ledger)).collect();
-    wanted.extend(board.requests.iter().map(|request| request.swap(0, Ordering::AcqRel)).filter(|request| *request != 0));
+/// Sees to it that each database with entries has a writer. True: not all of them have begun.
+fn serve(board: &Board, started: &mut HashMap<u32, Started>) -> bool {
     let mut open = false;
-    for whose in wanted {
+    for whose in ledger::databases_with_entries() {
         if let Some(lane) = board.lane(whose) {
             let latch: *mut pg_sys::Latch = lane.latch.load(Ordering::Acquire).cast();
             if !latch.is_null() {
@@ -223,17 +178,12 @@ fn serve(board: &Board, started: &mut HashMap<u64, Started>) -> bool {
         }
         if before >= STARTS {
             started.remove(&whose);
-            if whose & 0xff == Kind::Ledger as u64 {
-                ledger::give_up(u32::try_from(whose >> 8).unwrap_or(0));
-            }
+            ledger::give_up(whose);
             continue;
         }
         open = true;
         if start(whose) {
             started.insert(whose, Started { at: Instant::now(), times: before + 1 });
-        } else if whose & 0xff != Kind::Ledger as u64 {
-            // Entries say by themselves that they are still there; of others it is remembered.
-            let _ = board.requests.iter().find(|request| request.compare_exchange(0, whose, Ordering::AcqRel, Ordering::Relaxed).is_ok());
         }
     }
     if !open {
@@ -249,14 +199,10 @@ struct Started {
 }
 
 /// False: there is no room for another worker.
-fn start(whose: u64) -> bool {
-    let Some((name, function)) = Kind::ALL.iter().find(|kind| **kind as u64 == whose & 0xff).and_then(|kind| kind.worker()) else {
-        return true;
-    };
-    let Ok(database) = u32::try_from(whose >> 8) else { return true };
-    let begun = BackgroundWorkerBuilder::new(name)
+fn start(database: u32) -> bool {
+    let begun = BackgroundWorkerBuilder::new("pg_llm ledger writer")
         .set_library("pg_llm")
-        .set_function(function)
+        .set_function("pg_llm_ledger_writer_main")
         .enable_shmem_access(None)
         .enable_spi_access()
         .set_start_time(BgWorkerStartTime::ConsistentState)

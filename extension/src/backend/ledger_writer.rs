@@ -12,7 +12,7 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgLogLevel, pg_sys};
 
 use super::errors::{self, SqlError};
-use super::launcher::{Claim, Kind};
+use super::launcher::Claim;
 use super::ledger_queue::{Record, Ring, Wanted};
 use super::{ledger_settings, shared_memory, transaction};
 use crate::catalog::ledger;
@@ -52,7 +52,7 @@ pub extern "C-unwind" fn pg_llm_ledger_writer_main(database: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     let database = u32::try_from(database.value()).unwrap_or(0);
     let Some(ring) = shared_memory::ring() else { return };
-    let Some(claim) = Claim::take(database, Kind::Ledger) else { return };
+    let Some(claim) = Claim::take(database) else { return };
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(Oid::from(database)), None);
     for (name, value) in [
         // What the database's settings say is meant for others.

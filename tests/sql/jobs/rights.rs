@@ -86,7 +86,7 @@ fn a_right_that_is_revoked_meanwhile_ends_the_job() {
 fn a_role_that_is_dropped_meanwhile_runs_nothing_any_more() {
     let mut held = Held::new();
     let role = held.asked.database.create_role();
-    held.asked.client.batch_execute(&format!("SELECT pg_llm_grant_model('m', 'public')")).unwrap();
+    held.asked.client.batch_execute("SELECT pg_llm_grant_model('m', 'public')").unwrap();
     let id =
         submit(&mut held.asked.database.connect_as(&role), "SELECT pg_llm_submit_batch('m', ARRAY['a', 'b'], '{\"max_concurrency\": 1}')");
     held.asked_for(1);

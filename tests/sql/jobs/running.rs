@@ -82,7 +82,9 @@ fn a_jobs_max_concurrency_and_its_models_bound_it() {
     let prompts: Vec<String> = (1..=6).map(|i| format!("p{i}")).collect();
     let id = submit(client, &format!("SELECT pg_llm_submit_batch('m', {}, '{{\"max_concurrency\": 2}}')", array(&prompts)));
     assert!(held.asked.upstream.wait_for_requests(2, DEADLINE));
-    prompts.iter().for_each(|prompt| held.answers(prompt));
+    for prompt in &prompts {
+        held.answers(prompt);
+    }
     becomes(&mut held.asked.client, &id, "done");
     assert_eq!(held.asked.upstream.max_concurrent(), 2);
 
@@ -90,7 +92,9 @@ fn a_jobs_max_concurrency_and_its_models_bound_it() {
     let client = &mut held.asked.client;
     let ids = [(); 2].map(|()| submit(client, &format!("SELECT pg_llm_submit_batch('m', {})", array(&prompts))));
     assert!(held.asked.upstream.wait_for_requests(3, DEADLINE));
-    prompts.iter().for_each(|prompt| held.answers(prompt));
+    for prompt in &prompts {
+        held.answers(prompt);
+    }
     for id in ids {
         assert_eq!(becomes(&mut held.asked.client, &id, "done")["done"], 6);
     }

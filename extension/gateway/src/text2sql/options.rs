@@ -1,12 +1,11 @@
 //! Options of a question: those of every chat, and what the query may cost.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::error::ConfigError;
 use crate::members::Members;
 use crate::options::ChatOptions;
+use crate::query_bounds::{QueryBounds, read_beside};
 
 /// Options, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,12 +16,8 @@ pub struct Text2SqlOptions {
     pub schemas: Option<Vec<String>>,
     /// Queries that the model may write, repairs included.
     pub max_attempts: usize,
-    /// Rows that are given back at most, below the setting.
-    pub max_rows: Option<usize>,
-    /// Time that a query may run, below the setting.
-    pub sql_timeout: Option<Duration>,
-    /// Estimated cost that a query may have, below the setting.
-    pub max_cost: Option<f64>,
+    /// What a query may cost.
+    pub bounds: QueryBounds,
     /// Tokens that the description of the schema may take, roughly.
     pub schema_tokens: usize,
     /// The query is checked and planned, and not run.
@@ -35,20 +30,7 @@ pub struct Text2SqlOptions {
     pub embedding_instance: Option<String>,
 }
 
-const OWN: [&str; 10] = [
-    "schemas",
-    "max_attempts",
-    "max_rows",
-    "sql_timeout_ms",
-    "max_cost",
-    "schema_tokens",
-    "dry_run",
-    "explain",
-    "sample_rows",
-    "embedding_instance",
-];
-/// What the question itself decides.
-const MEANINGLESS: [&str; 3] = ["response_format", "tools", "tool_choice"];
+const OWN: [&str; 7] = ["schemas", "max_attempts", "schema_tokens", "dry_run", "explain", "sample_rows", "embedding_instance"];
 const ATTEMPTS: usize = 3;
 const MOST_ATTEMPTS: usize = 10;
 const SCHEMA_TOKENS: usize = 8_000;
@@ -61,13 +43,7 @@ impl Text2SqlOptions {
     /// As [`ChatOptions::parse`], and for options that have no meaning here.
     pub fn parse(options: &Value) -> Result<Self, ConfigError> {
         let members = Members::of("option", options)?;
-        if let Some(name) = MEANINGLESS.into_iter().find(|name| members.raw(name).is_some()) {
-            return Err(ConfigError::invalid(
-                format!("option \"{name}\" is for chats: here the answer is a query"),
-                "Leave it out.".to_owned(),
-            ));
-        }
-        let mut chat = ChatOptions::parse_beside(options, &OWN)?;
+        let (mut chat, bounds) = read_beside(options, &OWN)?;
         // Here it counts queries; requests are the model's configuration's.
         chat.call.max_attempts = None;
         let attempts = format!("an integer from 1 to {MOST_ATTEMPTS}");
@@ -75,11 +51,7 @@ impl Text2SqlOptions {
             chat,
             schemas: members.get_if("schemas", "an array of names of schemas", |names: &Vec<String>| !names.is_empty())?,
             max_attempts: members.get_if("max_attempts", &attempts, |v| (1..=MOST_ATTEMPTS).contains(v))?.unwrap_or(ATTEMPTS),
-            max_rows: members.get_if("max_rows", "a positive integer", |v| *v > 0)?,
-            sql_timeout: members
-                .get_if("sql_timeout_ms", "a positive number of milliseconds", |v: &u64| *v > 0)?
-                .map(Duration::from_millis),
-            max_cost: members.get_if("max_cost", "a positive number", |v: &f64| *v > 0.0)?,
+            bounds,
             schema_tokens: members
                 .get_if("schema_tokens", "an integer from 100 to 1000000", |v| (100..=1_000_000).contains(v))?
                 .unwrap_or(SCHEMA_TOKENS),
@@ -99,9 +71,7 @@ impl Default for Text2SqlOptions {
             chat: ChatOptions::default(),
             schemas: None,
             max_attempts: ATTEMPTS,
-            max_rows: None,
-            sql_timeout: None,
-            max_cost: None,
+            bounds: QueryBounds::default(),
             schema_tokens: SCHEMA_TOKENS,
             dry_run: false,
             explain: false,

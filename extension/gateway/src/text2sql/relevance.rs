@@ -251,7 +251,9 @@ mod tests {
 
     #[test]
     fn likeness_of_meaning_finds_what_shares_no_word() {
-        assert_eq!(ranked(&shop(), "What did people buy?", &[0.1, 0.1, 0.8, 0.1, 0.2])[..2], [2, 4], "and its neighbours after it");
+        let found = ranked(&shop(), "What did people buy?", &[0.1, 0.1, 0.8, 0.1, 0.2]);
+        assert_eq!(found[0], 2);
+        assert_eq!(found[1..3].iter().copied().collect::<HashSet<_>>(), HashSet::from([1, 4]), "and its neighbours after it");
         assert_eq!(ranked(&shop(), "customers", &[0.9, 0.1, 0.1, 0.1, 0.8])[0], 4, "both together count most");
         assert_eq!(ranked(&shop(), "customers", &[0.9])[0], 4, "what was measured of other tables is none");
     }
