@@ -50,12 +50,15 @@ fn worker(client: &mut Client) -> Option<i32> {
     client.query_opt(sql, &[]).unwrap().map(|row| row.get(0))
 }
 
-/// The same, waited for.
+/// The one that has the work, waited for: several may have been started for it, and the others end soon.
 #[track_caller]
 fn live_worker(client: &mut Client) -> i32 {
+    let sql = "SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid) \
+                WHERE a.backend_type = 'pg_llm jobs' AND a.datname = current_database() \
+                  AND l.locktype = 'object' AND l.classid = 'pg_namespace'::regclass AND l.objid = 0 AND l.mode = 'ExclusiveLock' AND l.granted";
     let mut found = None;
     assert!(eventually(DEADLINE, || {
-        found = worker(client);
+        found = client.query_opt(sql, &[]).unwrap().map(|row| row.get(0));
         found.is_some()
     }));
     found.unwrap()

@@ -139,7 +139,8 @@ impl Kind {
             locktag_field3: 0,
             locktag_field4: self.number,
             locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
-            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+            // What a session holds of the other method, outside of transactions, outlives it.
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
         }
     }
 }
@@ -192,6 +193,7 @@ pub(crate) unsafe fn serve(database: Datum, work: fn() -> Result<(), Failure>) {
     unsafe {
         set_handler(pg_sys::SIGTERM as c_int, on_terminate);
         set_handler(pg_sys::SIGHUP as c_int, on_reload);
+        set_handler(pg_sys::SIGINT as c_int, on_cancel);
         pg_sys::BackgroundWorkerUnblockSignals();
         // Connecting to a database that is gone is FATAL, and Postgres would start us again and again. Its folder says so before.
         let folder = CStr::from_ptr((*pg_sys::MyBgworkerEntry).bgw_extra.as_ptr()).to_string_lossy().into_owned();
@@ -357,6 +359,9 @@ unsafe extern "C-unwind" fn on_terminate(_: c_int) {
         pg_sys::SetLatch(pg_sys::MyLatch);
     }
 }
+
+/// Nobody waits for the worker's own statements: to cancel one would only end its turn.
+unsafe extern "C-unwind" fn on_cancel(_: c_int) {}
 
 unsafe extern "C-unwind" fn on_reload(_: c_int) {
     // SAFETY: as above.

@@ -6,7 +6,7 @@ use pg_llm_tests::{Cluster, db_error};
 use super::{code, value};
 
 /// Settings with a value that another role must not be able to give them.
-const SUPERUSERS: [(&str, &str); 24] = [
+const SUPERUSERS: [(&str, &str); 37] = [
     ("allowed_hosts", "*"),
     ("allow_private_networks", "on"),
     ("ca_file", "/tmp/mine.pem"),
@@ -31,6 +31,19 @@ const SUPERUSERS: [(&str, &str); 24] = [
     ("text2sql_max_rows", "2000000000"),
     ("text2sql_max_bytes", "2000000000"),
     ("text2sql_timeout_ms", "2000000000"),
+    ("text2sql_remembered_requests", "1000"),
+    ("audit_enabled", "off"),
+    ("audit_sample_rate", "0"),
+    ("trace_enabled", "on"),
+    ("redact_sensitive", "off"),
+    ("ledger_queue_mb", "1"),
+    ("ledger_retention", "1d"),
+    ("trace_retention", "1d"),
+    ("report_retention", "1d"),
+    ("job_attempts", "1"),
+    ("job_concurrency", "1"),
+    ("job_retention", "1d"),
+    ("token_budget", "1000"),
 ];
 
 #[test]
@@ -62,6 +75,9 @@ fn settings_that_protect_the_server_are_the_superusers() {
                 }
             }
         };
+        // What only the server's configuration can say, no session can, whoever it is.
+        let context = format!("SELECT coalesce(max(context), '') FROM pg_settings WHERE name = 'pg_llm.{setting}'");
+        let is_servers = matches!(value::<String>(&mut admin, &context, &[]).as_str(), "postmaster" | "sighup");
         // Loaded.
         let mut client = database.connect_as(&name);
         client.batch_execute("SELECT pg_llm_chat('none', NULL)").unwrap();
@@ -74,8 +90,6 @@ fn settings_that_protect_the_server_are_the_superusers() {
             format!("ALTER SYSTEM SET pg_llm.{setting} = '{wanted}'"),
         ] {
             let error = db_error(client.simple_query(&sql));
-            // What only the server's configuration can say, no session can, whoever it is.
-            let is_servers = setting.starts_with("master_key_") || setting.starts_with("former_");
             assert!(code(&error) == "42501" || (is_servers && code(&error) == "55P02"), "{sql}: {error:?}");
         }
         // Before it is loaded, a name is anybody's: what was set is not taken over.

@@ -9,9 +9,10 @@ pub(super) const MOST: usize = 64 << 10;
 
 /// HTML of a text in Markdown (CommonMark, tables). What is HTML in it is text; of links and images their words stay.
 pub(super) fn html(markdown: &str) -> String {
-    let clean: String = markdown.chars().map(|c| if is_shown(c) || matches!(c, '\n' | '\t') { c } else { ' ' }).collect();
+    let clean = shown(markdown);
     let events = Parser::new_ext(&clean, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH).filter_map(|event| match event {
-        Event::Html(text) | Event::InlineHtml(text) => Some(Event::Text(text)),
+        // Its entities are characters here.
+        Event::Html(text) | Event::InlineHtml(text) | Event::Text(text) => Some(Event::Text(shown(&text).into())),
         // A heading of the page is ours, and its anchors too.
         Event::Start(Tag::Heading { .. }) => {
             Some(Event::Start(Tag::Heading { level: pulldown_cmark::HeadingLevel::H4, id: None, classes: Vec::new(), attrs: Vec::new() }))
@@ -26,6 +27,10 @@ pub(super) fn html(markdown: &str) -> String {
     let mut page = String::new();
     html::push_html(&mut page, events);
     page
+}
+
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if is_shown(c) || matches!(c, '\n' | '\t') { c } else { ' ' }).collect()
 }
 
 #[cfg(test)]
@@ -63,6 +68,12 @@ mod tests {
                 assert!(!page.contains(bad), "{text}: {page}");
             }
         }
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_not_spelt_by_an_entity_either() {
+        let page = html("a\u{1}b &#1;&#x7f;&#x202e; c `&#1;`");
+        assert!(page.chars().all(|c| is_shown(c) || c == '\n'), "{page:?}");
     }
 
     #[test]
