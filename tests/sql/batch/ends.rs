@@ -1,5 +1,7 @@
 //! However a batch ends early, what was in flight is stopped, its connections are closed, and the session goes on.
 
+use std::thread;
+
 use super::{DEADLINE, Held, array, rows, simple};
 use pg_llm_tests::{Cluster, Running, Settings, db_error};
 
@@ -23,10 +25,17 @@ fn a_limit_ends_the_others_at_once() {
 fn closing_its_cursor_or_its_transaction_ends_it() {
     for end in ["CLOSE c; COMMIT", "COMMIT", "ROLLBACK", "CLOSE ALL; ROLLBACK"] {
         let mut held = Held::hanging();
-        held.answers("p1");
+        let p1 = held.gates.of("p1");
         let declare = format!("BEGIN; DECLARE c CURSOR FOR {}; FETCH c", batch());
-        assert_eq!(simple(&mut held.asked.client, &declare), ["to p1"]);
-        held.asked_for(64);
+        let (upstream, client) = (&held.asked.upstream, &mut held.asked.client);
+        // Rows begin while the session waits for one: all that may, before the first is answered.
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(upstream.wait_for_requests(64, DEADLINE));
+                p1.open();
+            });
+            assert_eq!(simple(client, &declare), ["to p1"]);
+        });
         simple(&mut held.asked.client, end);
         held.is_over();
     }
