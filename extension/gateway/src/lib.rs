@@ -13,6 +13,7 @@ mod attempts;
 mod batch;
 pub mod budget;
 mod caching;
+mod calendar;
 mod call_log;
 mod call_options;
 mod chat;

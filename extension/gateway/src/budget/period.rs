@@ -1,5 +1,7 @@
 //! Periods of the calendar, in UTC.
 
+use crate::calendar::{date_of, days_of};
+
 /// How long a budget has to last. Periods begin at full hours, midnights and first days of months, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Period {
@@ -39,40 +41,18 @@ impl Period {
             Self::Hour => (floor(HOUR), Some(floor(HOUR) + HOUR)),
             Self::Day => (floor(DAY), Some(floor(DAY) + DAY)),
             Self::Month => {
-                let (year, month, _) = date(now.div_euclid(DAY));
+                let (year, month, _) = date_of(now.div_euclid(DAY));
                 let (next_year, next_month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-                (days(year, month) * DAY, Some(days(next_year, next_month) * DAY))
+                (days_of(year, month, 1) * DAY, Some(days_of(next_year, next_month, 1) * DAY))
             }
             Self::Total => (0, None),
         }
     }
 }
 
-/// Days from 1970 to the first of a month of the Gregorian calendar (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil).
-fn days(year: i64, month: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year - era * 400;
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// Year, month and day of so many days after 1970 (the same, civil_from_days).
-fn date(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted - era * 146_097;
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, of_year - (153 * shifted_month + 2) / 5 + 1)
-}
-
 /// A time as `2026-11-23 05:00:00 UTC`.
 pub fn utc(seconds: i64) -> String {
-    let (year, month, day) = date(seconds.div_euclid(DAY));
+    let (year, month, day) = date_of(seconds.div_euclid(DAY));
     let of_day = seconds.rem_euclid(DAY);
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", of_day / HOUR, of_day / 60 % 60, of_day % 60)
 }

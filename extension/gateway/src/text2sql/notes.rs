@@ -58,12 +58,17 @@ const EXAMPLES: usize = 5;
 /// Longest fact or question, in characters.
 const WORDS: usize = 1000;
 
+/// One's own last, so that they go before others'.
+fn descriptions(notes: &[Note]) -> Vec<&Note> {
+    let mut descriptions: Vec<&Note> = notes.iter().filter(|note| note.kind == NoteKind::Description).collect();
+    descriptions.sort_by_key(|note| note.own);
+    descriptions
+}
+
 /// Puts descriptions in the place of comments; one's own go before others'.
 pub fn describe(tables: &mut [Table], notes: &[Note]) {
     let places: HashMap<String, usize> = tables.iter().enumerate().map(|(at, table)| (table.name.clone(), at)).collect();
-    let mut descriptions: Vec<&Note> = notes.iter().filter(|note| note.kind == NoteKind::Description).collect();
-    descriptions.sort_by_key(|note| note.own);
-    for note in descriptions {
+    for note in descriptions(notes) {
         for About { table, columns } in &note.about {
             let Some(table) = places.get(table).and_then(|at| tables.get_mut(*at)) else { continue };
             match columns.as_slice() {
@@ -81,9 +86,7 @@ pub fn describe(tables: &mut [Table], notes: &[Note]) {
 /// The same where columns are not looked at one by one.
 pub fn describe_outlines(tables: &mut [Outline], notes: &[Note]) {
     let places: HashMap<String, usize> = tables.iter().enumerate().map(|(at, table)| (table.name.clone(), at)).collect();
-    let mut descriptions: Vec<&Note> = notes.iter().filter(|note| note.kind == NoteKind::Description).collect();
-    descriptions.sort_by_key(|note| note.own);
-    for note in descriptions {
+    for note in descriptions(notes) {
         for About { table, columns } in &note.about {
             let Some(table) = places.get(table).and_then(|at| tables.get_mut(*at)) else { continue };
             if columns.is_empty() {
